@@ -1,0 +1,24 @@
+# What `cmake --install` gives: headers, library, find_package(leakyrelu), pkg-config leakyrelu.
+include(CMakePackageConfigHelpers)
+include(GNUInstallDirs)
+
+install(TARGETS leakyrelu EXPORT leakyrelu)
+install(DIRECTORY include/leakyrelu TYPE INCLUDE)
+
+set(config_dir ${CMAKE_INSTALL_LIBDIR}/cmake/leakyrelu)
+install(EXPORT leakyrelu NAMESPACE leakyrelu:: FILE leakyrelu-targets.cmake DESTINATION ${config_dir})
+configure_package_config_file(cmake/leakyrelu-config.cmake.in leakyrelu-config.cmake INSTALL_DESTINATION ${config_dir})
+write_basic_package_version_file(leakyrelu-config-version.cmake COMPATIBILITY SameMinorVersion)
+install(FILES
+  ${CMAKE_CURRENT_BINARY_DIR}/leakyrelu-config.cmake
+  ${CMAKE_CURRENT_BINARY_DIR}/leakyrelu-config-version.cmake
+  DESTINATION ${config_dir})
+
+# A static library leaves its own dependencies to whoever links it; a shared one has them inside.
+if(BUILD_SHARED_LIBS)
+  set(pkgconfig_private "")
+else()
+  set(pkgconfig_private "Requires.private: libhwy\nLibs.private: ${OpenMP_CXX_FLAGS} -lstdc++ -lm")
+endif()
+configure_file(cmake/leakyrelu.pc.in leakyrelu.pc @ONLY)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/leakyrelu.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

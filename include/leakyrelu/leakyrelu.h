@@ -1,0 +1,120 @@
+/* leakyrelu.h - LeakyReLU, forward and backward, on arrays of any shape and strides (C11 and C++).
+ *
+ *   forward:   y  = x > 0 ? x  : x  * negative_slope    and, if asked for, one bit an element: x > 0
+ *   backward:  dx = x > 0 ? dy : dy * negative_slope    from that bit alone
+ *
+ * Definition: https://pytorch.org/docs/stable/generated/torch.nn.LeakyReLU.html; where its text and PyTorch's program
+ * differ (zero, NaN), the program rules, so zero and NaN take the slope's side. float32: the slope is rounded to
+ * float32. float16, bfloat16: widened to float32, multiplied by the slope as float32, rounded to nearest even.
+ * NaN stays NaN; which NaN is not promised.
+ *
+ * No function here throws, aborts or prints. All may be called from several threads at once.
+ */
+#ifndef LEAKYRELU_LEAKYRELU_H_
+#define LEAKYRELU_LEAKYRELU_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define LEAKYRELU_API
+#else
+#define LEAKYRELU_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+#define LEAKYRELU_ENUM(name) enum name : int32_t
+extern "C" {
+#else
+#define LEAKYRELU_ENUM(name) enum name
+#endif
+
+/* No dtype is 0, so an array struct that was only zeroed is an error and not a float16 array. */
+typedef LEAKYRELU_ENUM(leakyrelu_dtype){
+    LEAKYRELU_FLOAT16 = 1,
+    LEAKYRELU_BFLOAT16 = 2,
+    LEAKYRELU_FLOAT32 = 3,
+    LEAKYRELU_FLOAT64 = 4,
+} leakyrelu_dtype;
+
+/* Each status other than LEAKYRELU_OK was found before anything was written, except LEAKYRELU_ERROR_EXECUTOR_FAILED. */
+typedef LEAKYRELU_ENUM(leakyrelu_status){
+    LEAKYRELU_OK = 0,
+    LEAKYRELU_ERROR_NULL_INPUT = 1,
+    LEAKYRELU_ERROR_NULL_OUTPUT = 2,
+    LEAKYRELU_ERROR_NULL_MASK = 3,
+    LEAKYRELU_ERROR_NULL_SHAPE = 4,
+    LEAKYRELU_ERROR_NULL_DATA = 5,
+    LEAKYRELU_ERROR_DTYPE = 6,
+    LEAKYRELU_ERROR_DTYPE_MISMATCH = 7,
+    LEAKYRELU_ERROR_NDIM = 8,
+    LEAKYRELU_ERROR_SHAPE = 9,
+    LEAKYRELU_ERROR_SHAPE_MISMATCH = 10,
+    LEAKYRELU_ERROR_TOO_LARGE = 11,
+    LEAKYRELU_ERROR_SLOPE_OVERFLOW = 12,
+    LEAKYRELU_ERROR_OVERLAP = 13,
+    LEAKYRELU_ERROR_OUTPUT_REPEATS = 14,
+    LEAKYRELU_ERROR_MASK_OVERLAP = 15,
+    LEAKYRELU_ERROR_NUM_THREADS = 16,
+    LEAKYRELU_ERROR_EXECUTOR = 17,
+    LEAKYRELU_ERROR_EXECUTOR_FAILED = 18,
+} leakyrelu_status;
+
+/* A view of memory that the caller owns. Element (i0, i1, ...) lies at data + (i0 * strides[0] + i1 * strides[1] + ...)
+ * elements; a stride may be negative, and zero in an array that is only read. strides == NULL means C order (last index
+ * fastest). shape may be NULL when ndim is 0 (one element), data when there is no element. */
+typedef struct leakyrelu_array {
+  void* data;
+  leakyrelu_dtype dtype;
+  int32_t ndim;
+  const int64_t* shape;
+  const int64_t* strides;
+} leakyrelu_array;
+
+/* Calls task(work, i) for some i. */
+typedef void (*leakyrelu_task)(void* work, int64_t i);
+
+/* Whose threads do the work. parallel_for must call task(work, i) exactly once for every i in [0, tasks), in any order
+ * and on any threads, and return when all calls have returned. A call is split into at most num_threads (>= 1) tasks;
+ * one task alone runs on the caller's thread without parallel_for. */
+typedef struct leakyrelu_executor {
+  void* context;
+  void (*parallel_for)(void* context, int64_t tasks, leakyrelu_task task, void* work);
+  int32_t num_threads;
+} leakyrelu_executor;
+
+/* y = x > 0 ? x : x * negative_slope, and bit i % 8 (least significant first) of mask byte i / 8 = x_i > 0, with i
+ * counting elements in C order of x's shape, whatever the strides.
+ *
+ * x, y            same dtype and shape. y may hold exactly the same elements as x (in place) or none of them.
+ * y == NULL       fills the mask alone. mask == NULL keeps none. Not both.
+ * mask            leakyrelu_mask_bytes(elements) bytes, all of them written; unused high bits become 0.
+ * negative_slope  any value; for 16- and 32-bit dtypes a finite one must not exceed the largest float32.
+ * executor        NULL: the library's own threads (see leakyrelu_set_num_threads). */
+LEAKYRELU_API leakyrelu_status leakyrelu_forward(const leakyrelu_array* x, const leakyrelu_array* y,
+                                                 double negative_slope, uint8_t* mask,
+                                                 const leakyrelu_executor* executor);
+
+/* dx = x > 0 ? dy : dy * negative_slope, with x > 0 read from the mask that leakyrelu_forward wrote. dx may hold exactly
+ * the same elements as dy. Linear in dy, so this is its own derivative: call it again for gradients of any order. */
+LEAKYRELU_API leakyrelu_status leakyrelu_backward(const leakyrelu_array* dy, const uint8_t* mask,
+                                                  const leakyrelu_array* dx, double negative_slope,
+                                                  const leakyrelu_executor* executor);
+
+/* ceil(elements / 8): the bytes of a mask. 0 for a negative count. */
+LEAKYRELU_API size_t leakyrelu_mask_bytes(int64_t elements);
+
+/* What was wrong and what would be right, in English; never NULL. The text lives as long as the program. */
+LEAKYRELU_API const char* leakyrelu_status_message(leakyrelu_status status);
+
+/* The most threads that a call without an executor uses: what was set, else the machine's (or OMP_NUM_THREADS). */
+LEAKYRELU_API int32_t leakyrelu_get_num_threads(void);
+
+/* Sets it for the whole process. LEAKYRELU_ERROR_NUM_THREADS for counts below 1. */
+LEAKYRELU_API leakyrelu_status leakyrelu_set_num_threads(int32_t num_threads);
+
+#ifdef __cplusplus
+} /* extern "C" */
+#endif
+
+#endif /* LEAKYRELU_LEAKYRELU_H_ */

@@ -1,0 +1,175 @@
+// The C functions: check everything, say what is wrong, hand over to the driver. No arithmetic.
+
+#include <cfloat>
+#include <cmath>
+
+#include "driver.h"
+#include "dtypes.h"
+#include "kernels.h"
+#include "leakyrelu/leakyrelu.h"
+#include "overlap.h"
+#include "plan.h"
+#include "threads.h"
+
+namespace leakyrelu {
+namespace {
+
+enum class Direction { kForward, kBackward };
+
+leakyrelu_status CheckExecutor(const leakyrelu_executor* executor) {
+  if (executor == nullptr) return LEAKYRELU_OK;
+  if (executor->parallel_for == nullptr) return LEAKYRELU_ERROR_EXECUTOR;
+  return executor->num_threads >= 1 ? LEAKYRELU_OK : LEAKYRELU_ERROR_NUM_THREADS;
+}
+
+bool SameShape(const leakyrelu_array& a, const leakyrelu_array& b) {
+  if (a.ndim != b.ndim) return false;
+  for (int32_t i = 0; i < a.ndim; ++i) {
+    if (a.shape[i] != b.shape[i]) return false;
+  }
+  return true;
+}
+
+// The mask as an array of bytes, for the overlap checks.
+Layout MaskLayout(const uint8_t* mask, int64_t elements) {
+  Layout layout;
+  const int64_t bytes = static_cast<int64_t>(leakyrelu_mask_bytes(elements));
+  layout.address = reinterpret_cast<uintptr_t>(mask);
+  layout.itemsize = 1;
+  layout.elements = bytes;
+  layout.dims = bytes > 1 ? 1 : 0;
+  layout.extents[0] = bytes;
+  layout.strides[0] = 1;
+  layout.first_byte = static_cast<int64_t>(layout.address);
+  layout.last_byte = layout.first_byte + bytes - 1;
+  return layout;
+}
+
+// Both calls: in -> out (null: the mask alone), with a mask that is written (forward) or read (backward).
+leakyrelu_status Call(Direction direction, const leakyrelu_array* in, const leakyrelu_array* out, uint8_t* mask,
+                      double slope, const leakyrelu_executor* executor) {
+  if (in == nullptr) return LEAKYRELU_ERROR_NULL_INPUT;
+  if (const leakyrelu_status status = CheckExecutor(executor)) return status;
+
+  const size_t dtype = DTypeIndex(in->dtype);
+  if (dtype >= kNumDTypes) return LEAKYRELU_ERROR_DTYPE;
+  const DTypeInfo& info = kDTypes[dtype];
+  if (info.slope_bytes == sizeof(float) && std::isfinite(slope) && std::fabs(slope) > FLT_MAX) {
+    return LEAKYRELU_ERROR_SLOPE_OVERFLOW;
+  }
+
+  const int64_t itemsize = static_cast<int64_t>(info.bytes);
+  Layout in_layout;
+  if (const leakyrelu_status status = ReadLayout(*in, itemsize, &in_layout)) return status;
+  Layout out_layout;
+  if (out != nullptr) {
+    if (DTypeIndex(out->dtype) >= kNumDTypes) return LEAKYRELU_ERROR_DTYPE;
+    if (out->dtype != in->dtype) return LEAKYRELU_ERROR_DTYPE_MISMATCH;
+    if (const leakyrelu_status status = ReadLayout(*out, itemsize, &out_layout)) return status;
+    if (!SameShape(*in, *out)) return LEAKYRELU_ERROR_SHAPE_MISMATCH;
+    if (RepeatsElement(out_layout)) return LEAKYRELU_ERROR_OUTPUT_REPEATS;
+    if (!SameElements(in_layout, out_layout) && SharesMemory(in_layout, out_layout)) return LEAKYRELU_ERROR_OVERLAP;
+  }
+  if (mask == nullptr && direction == Direction::kBackward && in_layout.elements > 0) return LEAKYRELU_ERROR_NULL_MASK;
+  if (mask != nullptr) {
+    const Layout mask_layout = MaskLayout(mask, in_layout.elements);
+    if ((direction == Direction::kForward && SharesMemory(in_layout, mask_layout)) ||
+        (out != nullptr && SharesMemory(out_layout, mask_layout))) {
+      return LEAKYRELU_ERROR_MASK_OVERLAP;
+    }
+  }
+  if (in_layout.elements == 0) return LEAKYRELU_OK;
+
+  const Kernels& kernels = ActiveKernels();
+  const Job job = {direction == Direction::kForward ? kernels.forward[dtype] : kernels.backward[dtype],
+                   static_cast<const std::byte*>(in->data),
+                   out != nullptr ? static_cast<std::byte*>(out->data) : nullptr,
+                   mask,
+                   info.bytes,
+                   slope};
+  const Plan plan = MakePlan(in_layout, out != nullptr ? out_layout : in_layout, mask != nullptr);
+  try {
+    Run(job, plan, executor);
+  } catch (...) {
+    return LEAKYRELU_ERROR_EXECUTOR_FAILED;
+  }
+  return LEAKYRELU_OK;
+}
+
+}  // namespace
+}  // namespace leakyrelu
+
+using leakyrelu::Direction;
+
+leakyrelu_status leakyrelu_forward(const leakyrelu_array* x, const leakyrelu_array* y, double negative_slope,
+                                   uint8_t* mask, const leakyrelu_executor* executor) {
+  if (y == nullptr && mask == nullptr) return LEAKYRELU_ERROR_NULL_OUTPUT;
+  return leakyrelu::Call(Direction::kForward, x, y, mask, negative_slope, executor);
+}
+
+leakyrelu_status leakyrelu_backward(const leakyrelu_array* dy, const uint8_t* mask, const leakyrelu_array* dx,
+                                    double negative_slope, const leakyrelu_executor* executor) {
+  if (dx == nullptr) return LEAKYRELU_ERROR_NULL_OUTPUT;
+  // Backward kernels only read the mask.
+  return leakyrelu::Call(Direction::kBackward, dy, dx, const_cast<uint8_t*>(mask), negative_slope, executor);
+}
+
+size_t leakyrelu_mask_bytes(int64_t elements) {
+  return elements > 0 ? static_cast<size_t>(elements / 8 + (elements % 8 != 0)) : 0;
+}
+
+int32_t leakyrelu_get_num_threads(void) { return leakyrelu::NumThreads(nullptr); }
+
+leakyrelu_status leakyrelu_set_num_threads(int32_t num_threads) {
+  if (num_threads < 1) return LEAKYRELU_ERROR_NUM_THREADS;
+  leakyrelu::SetNumThreads(num_threads);
+  return LEAKYRELU_OK;
+}
+
+const char* leakyrelu_status_message(leakyrelu_status status) {
+  switch (status) {
+    case LEAKYRELU_OK:
+      return "success";
+    case LEAKYRELU_ERROR_NULL_INPUT:
+      return "the input array (x or dy) is NULL; pass a leakyrelu_array";
+    case LEAKYRELU_ERROR_NULL_OUTPUT:
+      return "there is nowhere to write: pass an output array (y or dx) or, to leakyrelu_forward, a mask";
+    case LEAKYRELU_ERROR_NULL_MASK:
+      return "the mask is NULL; pass the one that leakyrelu_forward wrote";
+    case LEAKYRELU_ERROR_NULL_SHAPE:
+      return "an array's shape is NULL; only an array with ndim 0 needs none";
+    case LEAKYRELU_ERROR_NULL_DATA:
+      return "an array's data is NULL; only an array without elements needs none";
+    case LEAKYRELU_ERROR_DTYPE:
+      return "an array's dtype is not supported; it must be float16, bfloat16, float32 or float64";
+    case LEAKYRELU_ERROR_DTYPE_MISMATCH:
+      return "input and output differ in dtype; they must have the same one";
+    case LEAKYRELU_ERROR_NDIM:
+      return "an array's ndim is negative; it must be 0 or more";
+    case LEAKYRELU_ERROR_SHAPE:
+      return "an array's shape has a negative extent; extents must be 0 or more";
+    case LEAKYRELU_ERROR_SHAPE_MISMATCH:
+      return "input and output differ in shape; they must have the same one (there is no broadcasting)";
+    case LEAKYRELU_ERROR_TOO_LARGE:
+      return "an array's shape or strides reach beyond the address space; the number of elements and the distance in "
+             "bytes between any two of them must fit int64";
+    case LEAKYRELU_ERROR_SLOPE_OVERFLOW:
+      return "negative_slope is too large for float32, in which float16, bfloat16 and float32 arrays are computed; it "
+             "must be at most 3.4028234663852886e38 in magnitude, or infinite, or NaN";
+    case LEAKYRELU_ERROR_OVERLAP:
+      return "input and output share memory but are not the same elements; the output must be exactly the input (in "
+             "place) or share no element with it";
+    case LEAKYRELU_ERROR_OUTPUT_REPEATS:
+      return "the output holds an element more than once (a stride of 0, or strides that meet); each of its elements "
+             "must have memory of its own";
+    case LEAKYRELU_ERROR_MASK_OVERLAP:
+      return "the mask shares memory with an array; it must have memory of its own";
+    case LEAKYRELU_ERROR_NUM_THREADS:
+      return "the number of threads is below 1; it must be at least 1";
+    case LEAKYRELU_ERROR_EXECUTOR:
+      return "the executor's parallel_for is NULL; set it, or pass NULL as executor for the library's own threads";
+    case LEAKYRELU_ERROR_EXECUTOR_FAILED:
+      return "the executor's parallel_for threw an exception; the output may be incomplete";
+  }
+  return "unknown status; it must be one that a leakyrelu function returned";
+}

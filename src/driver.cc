@@ -1,0 +1,202 @@
+// Walks over memory.
+//
+// A task is a range of consecutive elements in the order of the plan. Within it, as long as input and output are
+// contiguous, the kernel works on them directly. Where one is strided it works on a small buffer that stays in L1, filled
+// by gathering from the input or emptied by scattering to the output; the other side is still used directly if it is
+// contiguous. Chunks begin at whole mask bytes, so that kernels never share a byte.
+
+#include "driver.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "threads.h"
+
+namespace leakyrelu {
+namespace {
+
+// Bytes of the gather/scatter buffer: a quarter of the smallest L1 data caches.
+constexpr size_t kBufferBytes = 8192;
+
+// Contiguous runs shorter than this are gathered too: below, a kernel call for each costs more than the copy.
+constexpr int64_t kShortRun = 64;
+
+// Bytes of input below which a second thread costs more than it saves.
+constexpr int64_t kGrainBytes = 128 * 1024;
+
+// Elements whose mask bits fill a cache line. Tasks meet only there, so that no two threads write to one line of the mask.
+constexpr int64_t kElementsPerMaskLine = 64 * 8;
+
+enum class Direction { kGather, kScatter };
+
+// Copies `count` elements between contiguous memory and memory with a stride, `Word` being as wide as an element.
+template <Direction direction, typename Word>
+void CopyRun(std::byte* contiguous, std::byte* strided, int64_t stride, int64_t count) {
+  if (stride == 1) {
+    const size_t bytes = static_cast<size_t>(count) * sizeof(Word);
+    std::memcpy(direction == Direction::kGather ? contiguous : strided,
+                direction == Direction::kGather ? strided : contiguous, bytes);
+    return;
+  }
+  const ptrdiff_t step = static_cast<ptrdiff_t>(stride) * static_cast<ptrdiff_t>(sizeof(Word));
+  for (int64_t i = 0; i < count; ++i) {
+    std::memcpy(direction == Direction::kGather ? contiguous : strided,  // memcpy: addresses may be unaligned
+                direction == Direction::kGather ? strided : contiguous, sizeof(Word));
+    contiguous += sizeof(Word);
+    strided += step;
+  }
+}
+
+// A position in the nested loops.
+class Cursor {
+ public:
+  Cursor(const Plan& plan, int64_t element) : plan_(&plan) {
+    for (int i = plan.dims - 1; i >= 0; --i) {
+      index_[i] = element % plan.loops[i].extent;
+      element /= plan.loops[i].extent;
+    }
+  }
+
+  // Elements left in the innermost loop, this one included.
+  int64_t RunLength() const { return inner().extent - index_[plan_->dims - 1]; }
+  const Loop& inner() const { return plan_->loops[plan_->dims - 1]; }
+
+  int64_t InOffset() const { return Offset(plan_->in_start, &Loop::in_stride); }
+  int64_t OutOffset() const { return Offset(plan_->out_start, &Loop::out_stride); }
+
+  // By at most RunLength().
+  void Advance(int64_t count) {
+    int i = plan_->dims - 1;
+    index_[i] += count;
+    for (; index_[i] == plan_->loops[i].extent && i > 0; --i) {
+      index_[i] = 0;
+      ++index_[i - 1];
+    }
+  }
+
+ private:
+  int64_t Offset(int64_t offset, int64_t Loop::*stride) const {
+    for (int i = 0; i < plan_->dims; ++i) offset += index_[i] * (plan_->loops[i].*stride);
+    return offset;
+  }
+
+  const Plan* plan_;
+  int64_t index_[kMaxDims];
+};
+
+// One call, as its tasks see it.
+class Walk {
+ public:
+  Walk(const Job& job, const Plan& plan, int64_t tasks)
+      : job_(job),
+        plan_(plan),
+        tasks_(tasks),
+        in_contiguous_(plan.loops[plan.dims - 1].in_stride == 1 && IsAligned(job.in)),
+        out_contiguous_(job.out == nullptr ||
+                        (plan.loops[plan.dims - 1].out_stride == 1 && IsAligned(job.out))) {}
+
+  void Task(int64_t task) const { Range(Border(task), Border(task + 1)); }
+
+ private:
+  bool IsAligned(const std::byte* data) const { return reinterpret_cast<uintptr_t>(data) % job_.itemsize == 0; }
+
+  // The element at which a task begins.
+  int64_t Border(int64_t task) const {
+    if (task == 0) return 0;
+    if (task == tasks_) return plan_.elements;
+    const int64_t bytes_to_line = static_cast<int64_t>(-reinterpret_cast<uintptr_t>(job_.mask) % 64);
+    const int64_t border = plan_.elements / tasks_ * task / kElementsPerMaskLine * kElementsPerMaskLine;
+    return std::min(border + bytes_to_line * 8, plan_.elements);
+  }
+
+  void Range(int64_t begin, int64_t end) const {
+    const int64_t unit = job_.mask != nullptr ? 8 : 1;
+    const int64_t buffer_elements = static_cast<int64_t>(kBufferBytes / job_.itemsize);
+    const bool direct = in_contiguous_ && out_contiguous_ && plan_.loops[plan_.dims - 1].extent >= kShortRun;
+
+    Cursor cursor(plan_, begin);
+    while (begin < end) {
+      const int64_t run = std::min(cursor.RunLength(), end - begin);
+      int64_t count = std::min(buffer_elements, end - begin);
+      if (direct) {
+        // Whole mask bytes of the run directly; what is left of it through the buffer, with the next run's beginning.
+        const int64_t whole = begin + run == end ? run : run / unit * unit;
+        count = whole > 0 ? whole : std::min(unit, end - begin);
+      }
+      Chunk(&cursor, begin, count);
+      begin += count;
+    }
+  }
+
+  // The kernel once, over the `count` elements from the cursor on, which it moves behind them.
+  void Chunk(Cursor* cursor, int64_t begin, int64_t count) const {
+    alignas(64) std::byte buffer[kBufferBytes];
+    const bool one_run = count <= cursor->RunLength();
+    const bool read_directly = in_contiguous_ && one_run;
+    const bool write_directly = out_contiguous_ && one_run;
+
+    const Cursor first = *cursor;
+    if (read_directly) {
+      cursor->Advance(count);
+    } else {
+      Copy<Direction::kGather>(cursor, buffer, count);
+    }
+    const std::byte* in = read_directly ? job_.in + first.InOffset() * Bytes() : buffer;
+    std::byte* out = nullptr;
+    if (job_.out != nullptr) out = write_directly ? job_.out + first.OutOffset() * Bytes() : buffer;
+    job_.kernel(in, out, job_.mask != nullptr ? job_.mask + begin / 8 : nullptr, static_cast<size_t>(count), job_.slope);
+    if (out == buffer) {
+      Cursor target = first;
+      Copy<Direction::kScatter>(&target, buffer, count);
+    }
+  }
+
+  template <Direction direction>
+  void Copy(Cursor* cursor, std::byte* buffer, int64_t count) const {
+    switch (job_.itemsize) {
+      case 2:
+        return CopyRuns<direction, uint16_t>(cursor, buffer, count);
+      case 4:
+        return CopyRuns<direction, uint32_t>(cursor, buffer, count);
+      default:
+        return CopyRuns<direction, uint64_t>(cursor, buffer, count);
+    }
+  }
+
+  template <Direction direction, typename Word>
+  void CopyRuns(Cursor* cursor, std::byte* buffer, int64_t count) const {
+    while (count > 0) {
+      const int64_t run = std::min(count, cursor->RunLength());
+      if constexpr (direction == Direction::kGather) {
+        // The input is only read; CopyRun is one function for both directions.
+        CopyRun<direction, Word>(buffer, const_cast<std::byte*>(job_.in) + cursor->InOffset() * Bytes(),
+                                 cursor->inner().in_stride, run);
+      } else {
+        CopyRun<direction, Word>(buffer, job_.out + cursor->OutOffset() * Bytes(), cursor->inner().out_stride, run);
+      }
+      cursor->Advance(run);
+      buffer += run * Bytes();
+      count -= run;
+    }
+  }
+
+  ptrdiff_t Bytes() const { return static_cast<ptrdiff_t>(job_.itemsize); }
+
+  const Job& job_;
+  const Plan& plan_;
+  const int64_t tasks_;
+  const bool in_contiguous_;  // along the innermost loop
+  const bool out_contiguous_;
+};
+
+}  // namespace
+
+void Run(const Job& job, const Plan& plan, const leakyrelu_executor* executor) {
+  const int64_t grains = plan.elements / (kGrainBytes / static_cast<int64_t>(job.itemsize));
+  const int64_t tasks = std::clamp<int64_t>(grains, 1, NumThreads(executor));
+  Walk walk(job, plan, tasks);
+  ParallelFor(
+      executor, tasks, [](void* work, int64_t task) { static_cast<const Walk*>(work)->Task(task); }, &walk);
+}
+
+}  // namespace leakyrelu

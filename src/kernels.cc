@@ -1,0 +1,198 @@
+// The SIMD kernels: compiled once for each instruction set by Highway, chosen at run time.
+
+#include "kernels.h"
+
+#include <bit>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+
+// Highway would compile the plain fallback target as one-lane HWY_SCALAR under GCC before 12.3, for a GCC bug in high-half
+// integer multiplication (gcc.gnu.org/PR106322). No kernel multiplies integers, so take the full 128-bit one.
+#define HWY_BROKEN_EMU128 0
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels.cc"
+#include <hwy/foreach_target.h>  // IWYU pragma: keep; must come before highway.h
+
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace leakyrelu {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+static_assert(std::endian::native == std::endian::little, "mask words are stored as little-endian bytes");
+
+// Elements of one mask word, the unit of the main loop.
+constexpr size_t kBlock = 64;
+
+#define LEAKYRELU_INLINE HWY_INLINE
+#include "formula.h"
+#include "lanes-inl.h"
+#undef LEAKYRELU_INLINE
+
+enum class Mode { kForward, kForwardWithMask, kMaskOnly, kBackward };
+
+// An unsigned integer with a bit for each lane. Kept as narrow as that, or GCC 12 clears the bits above one by one.
+template <size_t kLanes>
+using LaneBits = std::conditional_t<(kLanes > 16), std::conditional_t<(kLanes > 32), uint64_t, uint32_t>,
+                                    std::conditional_t<(kLanes > 8), uint16_t, uint8_t>>;
+
+template <class D>
+HWY_INLINE uint64_t MaskBits(D d, hn::Mask<D> mask) {
+  uint8_t bytes[8] = {};  // StoreMaskBits may write all 8
+  hn::StoreMaskBits(d, mask, bytes);
+  LaneBits<hn::MaxLanes(D())> bits;
+  std::memcpy(&bits, bytes, sizeof(bits));
+  return bits;
+}
+
+// Does the first `elements` (1 ... kBlock) of a block, rounded up to whole vectors, and returns their mask word.
+template <class L, Mode mode, typename T>
+HWY_INLINE uint64_t Block(const T* in, T* out, uint64_t word, typename L::Slope slope, size_t elements) {
+  const typename L::D d;
+  const size_t lanes = hn::Lanes(d);
+  for (size_t i = 0; i < elements; i += lanes) {
+    const typename L::V v = hn::LoadU(d, in + i);
+    typename L::M positive;
+    if constexpr (mode == Mode::kBackward) {
+      const uint64_t bits = word >> i;  // a word of its own: LoadMaskBits may read 8 bytes
+      positive = hn::LoadMaskBits(d, reinterpret_cast<const uint8_t*>(&bits));
+    } else {
+      positive = L::Positive(v);
+    }
+    if constexpr (mode == Mode::kForwardWithMask || mode == Mode::kMaskOnly) {
+      word |= MaskBits(d, positive) << i;
+    }
+    if constexpr (mode != Mode::kMaskOnly) {
+      hn::StoreU(LeakyReluFormula(L(), v, positive, slope), d, out + i);
+    }
+  }
+  return word;
+}
+
+template <class L, Mode mode, typename T>
+HWY_INLINE void Loop(const T* in, T* out, uint8_t* mask, size_t elements, typename L::Slope slope) {
+  constexpr bool kReads = mode == Mode::kBackward;
+  constexpr bool kWrites = mode == Mode::kForwardWithMask || mode == Mode::kMaskOnly;
+
+  size_t i = 0;
+  for (; i + kBlock <= elements; i += kBlock) {
+    uint64_t word = 0;
+    if constexpr (kReads) std::memcpy(&word, mask + i / 8, sizeof(word));
+    word = Block<L, mode>(in + i, mode == Mode::kMaskOnly ? nullptr : out + i, word, slope, kBlock);
+    if constexpr (kWrites) std::memcpy(mask + i / 8, &word, sizeof(word));
+  }
+
+  const size_t rest = elements - i;
+  if (rest == 0) return;
+  const typename L::D d;
+  HWY_ALIGN T block[kBlock];  // what is not copied is zero: no mask bit, no slow arithmetic
+  for (size_t j = 0; j < kBlock; j += hn::Lanes(d)) hn::Store(hn::Zero(d), d, block + j);
+  uint64_t word = 0;
+  std::memcpy(block, in + i, rest * sizeof(T));
+  if constexpr (kReads) std::memcpy(&word, mask + i / 8, (rest + 7) / 8);
+  word = Block<L, mode>(block, block, word, slope, rest);
+  if constexpr (kWrites) std::memcpy(mask + i / 8, &word, (rest + 7) / 8);
+  if constexpr (mode != Mode::kMaskOnly) std::memcpy(out + i, block, rest * sizeof(T));
+}
+
+template <class L>
+void Forward(const void* in, void* out, uint8_t* mask, size_t elements, double slope) {
+  using T = hn::TFromD<typename L::D>;
+  const T* x = static_cast<const T*>(in);
+  T* y = static_cast<T*>(out);
+  const typename L::Slope s = L::MakeSlope(slope);
+  if (mask == nullptr) {
+    Loop<L, Mode::kForward>(x, y, mask, elements, s);
+  } else if (y == nullptr) {
+    Loop<L, Mode::kMaskOnly>(x, y, mask, elements, s);
+  } else {
+    Loop<L, Mode::kForwardWithMask>(x, y, mask, elements, s);
+  }
+}
+
+template <class L>
+void Backward(const void* in, void* out, uint8_t* mask, size_t elements, double slope) {
+  using T = hn::TFromD<typename L::D>;
+  Loop<L, Mode::kBackward>(static_cast<const T*>(in), static_cast<T*>(out), mask, elements, L::MakeSlope(slope));
+}
+
+const Kernels* Table() {
+#define LEAKYRELU_FORWARD(constant, name, lanes, bytes, slope) &Forward<lanes>,
+#define LEAKYRELU_BACKWARD(constant, name, lanes, bytes, slope) &Backward<lanes>,
+  static const Kernels kTable = {hwy::TargetName(HWY_TARGET),
+                                     {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_FORWARD)},
+                                     {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_BACKWARD)}};
+#undef LEAKYRELU_FORWARD
+#undef LEAKYRELU_BACKWARD
+  return &kTable;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace leakyrelu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+
+namespace leakyrelu {
+namespace {
+
+HWY_EXPORT(Table);
+
+// The table of one target. Highway's own dispatch is process-wide state, shared with every other user of libhwy; asking
+// its table through a ChosenTarget of our own leaves that state alone.
+const Kernels* TableOf(int64_t target) {
+  if constexpr ((HWY_TARGETS & (HWY_TARGETS - 1)) == 0) return HWY_STATIC_DISPATCH(Table)();
+  hwy::ChosenTarget chosen;
+  chosen.Update(target);
+  return HWY_DISPATCH_TABLE(Table)[chosen.GetIndex()]();
+}
+
+// Best first: Highway gives better targets lower bits.
+template <class Function>
+void ForEachTarget(int64_t targets, Function function) {
+  for (; targets != 0; targets &= targets - 1) function(targets & -targets);
+}
+
+std::vector<const Kernels*> FindSupported() {
+  std::vector<const Kernels*> found;
+  ForEachTarget((hwy::SupportedTargets() | HWY_STATIC_TARGET) & HWY_TARGETS,
+                [&](int64_t target) { found.push_back(TableOf(target)); });
+  return found;
+}
+
+const Kernels* Choose() {
+  const auto supported = SupportedKernels();
+  if (const char* name = std::getenv("LEAKYRELU_TARGET")) {
+    for (const Kernels* kernels : supported) {
+      if (std::strcmp(kernels->target, name) == 0) return kernels;
+    }
+  }
+  return supported.front();
+}
+
+}  // namespace
+
+std::span<const Kernels* const> SupportedKernels() {
+  static const std::vector<const Kernels*> supported = FindSupported();
+  return supported;
+}
+
+const Kernels& ActiveKernels() {
+  static const Kernels* const active = Choose();
+  return *active;
+}
+
+std::vector<std::string> CompiledTargets() {
+  std::vector<std::string> names;
+  ForEachTarget(HWY_TARGETS, [&](int64_t target) { names.emplace_back(hwy::TargetName(target)); });
+  return names;
+}
+
+}  // namespace leakyrelu
+
+#endif  // HWY_ONCE

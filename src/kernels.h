@@ -1,0 +1,43 @@
+// Forward, forward with mask, mask alone and backward over one contiguous chunk, for each dtype and instruction set.
+//
+// Kernels know nothing of strides, threads or errors; driver.h feeds them.
+#ifndef LEAKYRELU_SRC_KERNELS_H_
+#define LEAKYRELU_SRC_KERNELS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "dtypes.h"
+
+namespace leakyrelu {
+
+// Maps `elements` contiguous elements of `in` to `out`. Bit i % 8 of mask[i / 8] is x_i > 0: a forward kernel writes it
+// (all ceil(elements / 8) bytes, unused bits 0), a backward kernel reads it.
+//
+// in, out: aligned to the element, and either the same or disjoint. Forward: out or mask may be null, not both.
+// slope: for 16- and 32-bit dtypes within float32's range, or infinite, or NaN.
+using Kernel = void (*)(const void* in, void* out, uint8_t* mask, size_t elements, double slope);
+
+// The kernels of one instruction set, indexed by DTypeIndex.
+struct Kernels {
+  const char* target;  // Highway's name of the instruction set, e.g. "AVX2"
+  Kernel forward[kNumDTypes];
+  Kernel backward[kNumDTypes];
+};
+
+// The ones that every call uses: the best that this machine has, or the one named by the environment variable
+// LEAKYRELU_TARGET, read once; a name that is unknown or not supported here is ignored.
+const Kernels& ActiveKernels();
+
+// All that this machine can run, best first.
+std::span<const Kernels* const> SupportedKernels();
+
+// Names of all instruction sets compiled in, best first.
+std::vector<std::string> CompiledTargets();
+
+}  // namespace leakyrelu
+
+#endif  // LEAKYRELU_SRC_KERNELS_H_

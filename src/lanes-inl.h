@@ -1,0 +1,155 @@
+// How each dtype is loaded, tested, scaled and rounded in SIMD lanes. All that the kernels know of a dtype is here.
+//
+// Each lanes type has: D, V, M (Highway's tag, vector and mask of its lanes), Slope and MakeSlope(double), and the
+// operations of formula.h: Positive(x) (x > 0; false for both zeros and NaN), Scale(v, slope), Select(mask, a, b).
+//
+// Like formula.h without include guard and namespace: kernels.cc includes it once for each instruction set.
+
+// float32 and float64: lanes are the numbers themselves.
+template <typename T>
+struct FloatLanes {
+  using D = hn::CappedTag<T, kBlock>;
+  using V = hn::Vec<D>;
+  using M = hn::Mask<D>;
+  using Slope = V;
+
+  static HWY_INLINE Slope MakeSlope(double slope) { return hn::Set(D(), static_cast<T>(slope)); }
+  static HWY_INLINE M Positive(V x) { return hn::Gt(x, hn::Zero(D())); }
+  static HWY_INLINE V Scale(V v, Slope slope) { return hn::Mul(v, slope); }
+  static HWY_INLINE V Select(M mask, V a, V b) { return hn::IfThenElse(mask, a, b); }
+};
+
+// What both 16-bit formats share: lanes hold the bits as integers, and x > 0 is decided on these, 16 lanes of AVX2 at a
+// time instead of 8. kInfinity is the format's +inf.
+template <int16_t kInfinity>
+struct HalfLanes {
+  using D = hn::CappedTag<int16_t, kBlock>;
+  using V = hn::Vec<D>;
+  using M = hn::Mask<D>;
+
+  // Positive numbers and +inf are the integers 1 ... kInfinity, NaN lies above, all others below 1. Adding the distance
+  // from kInfinity to the largest integer makes NaN wrap around to the negative ones: one addition, one comparison.
+  static HWY_INLINE M Positive(V x) {
+    const V distance = hn::Set(D(), static_cast<int16_t>(0x7FFF - kInfinity));
+    return hn::Gt(hn::Add(x, distance), distance);
+  }
+  static HWY_INLINE V Select(M mask, V a, V b) { return hn::IfThenElse(mask, a, b); }
+};
+
+// A 16-bit format as 32-bit lanes, each of which holds two numbers: no shuffle is needed to widen them, only a shift or an
+// AND. Format says how numbers in the upper halves of 32-bit lanes become floats and how floats are rounded back there
+// (what is left in the lower halves does not matter).
+template <class Format>
+struct PairLanes : HalfLanes<Format::kInfinity> {
+  using typename HalfLanes<Format::kInfinity>::D;
+  using typename HalfLanes<Format::kInfinity>::V;
+  using D32 = hn::Repartition<uint32_t, D>;
+  using DF = hn::Repartition<float, D>;
+  using Slope = hn::Vec<DF>;
+
+  // Every NaN becomes the one whose lower half is zero; BFloat16::Narrow relies on it.
+  static HWY_INLINE Slope MakeSlope(double slope) {
+    return hn::Set(DF(), std::isnan(slope) ? std::numeric_limits<float>::quiet_NaN() : static_cast<float>(slope));
+  }
+  static HWY_INLINE V Scale(V v, Slope slope) {
+    const D32 d32;
+    const auto pairs = hn::BitCast(d32, v);
+    const auto odd = Format::Narrow(d32, hn::Mul(Format::Widen(d32, hn::And(pairs, hn::Set(d32, 0xFFFF0000u))), slope));
+    const auto even = Format::Narrow(d32, hn::Mul(Format::Widen(d32, hn::ShiftLeft<16>(pairs)), slope));
+    return hn::OddEven(hn::BitCast(D(), odd), hn::BitCast(D(), hn::ShiftRight<16>(even)));
+  }
+};
+
+// bfloat16 is the upper half of a float32. For 16 elements on AVX2: 2 instructions to widen, 2 multiplications, 2 x 4 to
+// round, 2 to merge; with load, Positive (2), Select and store 19.
+struct BFloat16 {
+  static constexpr int16_t kInfinity = 0x7F80;
+
+  template <class D32>
+  static HWY_INLINE hn::Vec<hn::RebindToFloat<D32>> Widen(D32 /*d32*/, hn::Vec<D32> bits) {
+    return hn::BitCast(hn::RebindToFloat<D32>(), bits);
+  }
+
+  // To the nearest upper half, ties to even: add just under half a unit, and one more if the unit's last bit is set.
+  // Infinity stays and overflow becomes infinity by itself. NaN needs no test: each one that gets here (x times slope,
+  // infinity times 0) has zeros in its lower half, so nothing carries into the upper one.
+  template <class D32>
+  static HWY_INLINE hn::Vec<D32> Narrow(D32 d32, hn::Vec<hn::RebindToFloat<D32>> v) {
+    const auto bits = hn::BitCast(d32, v);
+    const auto last = hn::And(hn::ShiftRight<16>(bits), hn::Set(d32, 1u));
+    return hn::Add(bits, hn::Add(last, hn::Set(d32, 0x7FFFu)));
+  }
+};
+using BFloat16Lanes = PairLanes<BFloat16>;
+
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
+
+// float16 where instructions convert it, both ways exactly and rounding to nearest even. For 16 elements on AVX2:
+// 2 + 2 to convert, 2 multiplications, 2 to split and merge; with load, Positive (2), Select and store 13.
+struct Float16Lanes : HalfLanes<0x7C00> {
+  using DF = hn::Repartition<float, D>;
+  using Slope = hn::Vec<DF>;
+
+  static HWY_INLINE Slope MakeSlope(double slope) { return hn::Set(DF(), static_cast<float>(slope)); }
+  static HWY_INLINE V Scale(V v, Slope slope) {
+    const hn::Half<D> half;
+    const hn::Rebind<hwy::float16_t, DF> d16;
+    const auto lower = hn::PromoteTo(DF(), hn::BitCast(d16, hn::LowerHalf(half, v)));
+    const auto upper = hn::PromoteTo(DF(), hn::BitCast(d16, hn::UpperHalf(half, v)));
+    return hn::Combine(D(), hn::BitCast(half, hn::DemoteTo(d16, hn::Mul(upper, slope))),
+                       hn::BitCast(half, hn::DemoteTo(d16, hn::Mul(lower, slope))));
+  }
+};
+
+#else
+
+// float16 by integer arithmetic. Highway's conversion without such instructions (1.0.3) loses infinities and NaN.
+struct Float16 {
+  static constexpr int16_t kInfinity = 0x7C00;
+
+  template <class D32>
+  static HWY_INLINE hn::Vec<hn::RebindToFloat<D32>> Widen(D32 d32, hn::Vec<D32> bits) {
+    const hn::RebindToFloat<D32> df;
+    const hn::RebindToSigned<D32> di;
+    const auto sign = hn::And(bits, hn::Set(d32, 0x80000000u));
+    const auto magnitude = hn::ShiftRight<3>(hn::AndNot(hn::Set(d32, 0x80000000u), bits));  // float32's field widths
+    const auto bias = hn::Set(d32, 112u << 23);  // float32's exponent bias less float16's
+    const auto is_special = hn::Gt(hn::BitCast(di, magnitude), hn::Set(di, (31 << 23) - 1));
+    const auto is_tiny = hn::Lt(hn::BitCast(di, magnitude), hn::Set(di, 1 << 23));
+    const auto normal = hn::Add(magnitude, bias);
+    // Infinity and NaN: the largest exponent stays the largest.
+    const auto special = hn::Add(normal, bias);
+    // Subnormal: put the implicit one of the smallest normal exponent in front, then subtract it again.
+    const auto one = hn::Set(d32, 113u << 23);
+    const auto tiny = hn::Sub(hn::BitCast(df, hn::Add(magnitude, one)), hn::BitCast(df, one));
+    const auto finite = hn::IfThenElse(hn::RebindMask(df, is_tiny), tiny, hn::BitCast(df, normal));
+    const auto value = hn::IfThenElse(hn::RebindMask(df, is_special), hn::BitCast(df, special), finite);
+    return hn::Or(value, hn::BitCast(df, sign));
+  }
+
+  template <class D32>
+  static HWY_INLINE hn::Vec<D32> Narrow(D32 d32, hn::Vec<hn::RebindToFloat<D32>> v) {
+    const hn::RebindToFloat<D32> df;
+    const hn::RebindToSigned<D32> di;
+    const auto bits = hn::BitCast(d32, v);
+    const auto sign = hn::And(bits, hn::Set(d32, 0x80000000u));
+    const auto magnitude = hn::AndNot(hn::Set(d32, 0x80000000u), bits);
+    const auto is_nan = hn::Gt(hn::BitCast(di, magnitude), hn::Set(di, 0x7F800000));
+    const auto is_tiny = hn::Lt(hn::BitCast(di, magnitude), hn::Set(di, 113 << 23));
+    // Normal: as BFloat16::Narrow with 13 bits to lose; all that is too large becomes infinity.
+    const auto last = hn::And(hn::ShiftRight<13>(magnitude), hn::Set(d32, 1u));
+    const auto rounded = hn::Sub(hn::Add(magnitude, hn::Add(last, hn::Set(d32, 0xFFFu))), hn::Set(d32, 112u << 23));
+    const auto normal = hn::Min(hn::ShiftRight<13>(rounded), hn::Set(d32, 0x7C00u));
+    // Subnormal: the unit of numbers just above one half is float16's smallest one, so adding one half rounds to it.
+    const auto half = hn::Set(df, 0.5f);
+    const auto tiny = hn::Sub(hn::BitCast(d32, hn::Add(hn::BitCast(df, magnitude), half)), hn::BitCast(d32, half));
+    // NaN: quiet, with what fits of its payload.
+    const auto nan = hn::Or(hn::Set(d32, 0x7E00u), hn::And(hn::ShiftRight<13>(magnitude), hn::Set(d32, 0x3FFu)));
+    const auto number = hn::IfThenElse(hn::RebindMask(d32, is_tiny), tiny, normal);
+    const auto value = hn::IfThenElse(hn::RebindMask(d32, is_nan), nan, number);
+    return hn::Or(hn::ShiftLeft<16>(value), sign);
+  }
+};
+using Float16Lanes = PairLanes<Float16>;
+
+#endif  // HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2

@@ -1,0 +1,121 @@
+// Shapes and strides to layouts, two layouts to nested loops.
+
+#include "plan.h"
+
+#include <algorithm>
+
+namespace leakyrelu {
+namespace {
+
+// The number of elements, or a status: 0 if any extent is, however large the others are.
+leakyrelu_status CountElements(const leakyrelu_array& array, int64_t* elements) {
+  bool overflow = false;
+  bool empty = false;
+  int64_t product = 1;
+  for (int32_t i = 0; i < array.ndim; ++i) {
+    if (array.shape[i] < 0) return LEAKYRELU_ERROR_SHAPE;
+    if (array.shape[i] == 0) {
+      empty = true;
+    } else {
+      overflow |= __builtin_mul_overflow(product, array.shape[i], &product);
+    }
+  }
+  if (overflow && !empty) return LEAKYRELU_ERROR_TOO_LARGE;
+  *elements = empty ? 0 : product;
+  return LEAKYRELU_OK;
+}
+
+// Lowest and highest address, or false if they do not lie in [0, INT64_MAX].
+bool FindBounds(Layout* layout) {
+  int64_t low = 0;
+  int64_t high = 0;
+  for (int i = 0; i < layout->dims; ++i) {
+    int64_t reach = 0;
+    if (__builtin_mul_overflow(layout->extents[i] - 1, layout->strides[i], &reach)) return false;
+    if (__builtin_add_overflow(reach < 0 ? low : high, reach, reach < 0 ? &low : &high)) return false;
+  }
+  if (__builtin_mul_overflow(low, layout->itemsize, &low)) return false;
+  if (__builtin_mul_overflow(high, layout->itemsize, &high)) return false;
+  if (__builtin_add_overflow(high, layout->itemsize - 1, &high)) return false;
+  if (__builtin_add_overflow(layout->address, low, &layout->first_byte)) return false;
+  if (__builtin_add_overflow(layout->address, high, &layout->last_byte)) return false;
+  return layout->first_byte >= 0;
+}
+
+bool CanMerge(const Loop& outer, const Loop& inner) {
+  return outer.in_stride == inner.in_stride * inner.extent && outer.out_stride == inner.out_stride * inner.extent;
+}
+
+}  // namespace
+
+leakyrelu_status ReadLayout(const leakyrelu_array& array, int64_t itemsize, Layout* layout) {
+  if (array.ndim < 0) return LEAKYRELU_ERROR_NDIM;
+  if (array.ndim > 0 && array.shape == nullptr) return LEAKYRELU_ERROR_NULL_SHAPE;
+  if (const leakyrelu_status status = CountElements(array, &layout->elements)) return status;
+
+  layout->address = reinterpret_cast<uintptr_t>(array.data);
+  layout->itemsize = itemsize;
+  layout->dims = 0;
+  layout->first_byte = 0;
+  layout->last_byte = -1;
+  if (layout->elements == 0) return LEAKYRELU_OK;
+  if (array.data == nullptr) return LEAKYRELU_ERROR_NULL_DATA;
+
+  int64_t c_stride = layout->elements;
+  for (int32_t i = 0; i < array.ndim; ++i) {
+    c_stride /= array.shape[i];
+    if (array.shape[i] == 1) continue;
+    layout->extents[layout->dims] = array.shape[i];
+    layout->strides[layout->dims] = array.strides != nullptr ? array.strides[i] : c_stride;
+    ++layout->dims;
+  }
+  return FindBounds(layout) ? LEAKYRELU_OK : LEAKYRELU_ERROR_TOO_LARGE;
+}
+
+bool SameElements(const Layout& a, const Layout& b) {
+  return a.address == b.address && a.itemsize == b.itemsize &&
+         std::equal(a.extents, a.extents + a.dims, b.extents, b.extents + b.dims) &&
+         std::equal(a.strides, a.strides + a.dims, b.strides, b.strides + b.dims);
+}
+
+Plan MakePlan(const Layout& in, const Layout& out, bool c_order) {
+  Plan plan;
+  plan.elements = in.elements;
+  plan.in_start = 0;
+  plan.out_start = 0;
+  plan.dims = in.dims;
+  for (int i = 0; i < in.dims; ++i) {
+    Loop& loop = plan.loops[i];
+    loop = {in.extents[i], in.strides[i], out.strides[i]};
+    if (!c_order && loop.out_stride < 0) {  // walk the output upwards
+      plan.in_start += (loop.extent - 1) * loop.in_stride;
+      plan.out_start += (loop.extent - 1) * loop.out_stride;
+      loop.in_stride = -loop.in_stride;
+      loop.out_stride = -loop.out_stride;
+    }
+  }
+  if (!c_order) {
+    std::sort(plan.loops, plan.loops + plan.dims,
+              [](const Loop& a, const Loop& b) { return a.out_stride > b.out_stride; });
+  }
+
+  // From the innermost outwards, each loop goes into the one inside it if that makes one longer run of both arrays.
+  int kept = plan.dims;
+  for (int i = plan.dims - 1; i >= 0; --i) {
+    if (kept < plan.dims && CanMerge(plan.loops[i], plan.loops[kept])) {
+      plan.loops[kept].extent *= plan.loops[i].extent;
+    } else {
+      plan.loops[--kept] = plan.loops[i];
+    }
+  }
+  std::copy(plan.loops + kept, plan.loops + plan.dims, plan.loops);
+  plan.dims -= kept;
+
+  if (plan.dims == 0) {
+    plan.dims = 1;
+    plan.loops[0] = {1, 1, 1};
+  }
+  return plan;
+}
+
+}  // namespace leakyrelu

@@ -1,0 +1,22 @@
+// Who runs the tasks of a call: the caller's executor, or the library's own threads (OpenMP).
+#ifndef LEAKYRELU_SRC_THREADS_H_
+#define LEAKYRELU_SRC_THREADS_H_
+
+#include <cstdint>
+
+#include "leakyrelu/leakyrelu.h"
+
+namespace leakyrelu {
+
+// The most tasks that a call is split into, at least 1.
+int32_t NumThreads(const leakyrelu_executor* executor);
+
+// Calls task(work, i) for every i in [0, tasks) and returns when all are done. Lets through what the executor throws.
+void ParallelFor(const leakyrelu_executor* executor, int64_t tasks, leakyrelu_task task, void* work);
+
+// See leakyrelu_set_num_threads; num_threads >= 1.
+void SetNumThreads(int32_t num_threads);
+
+}  // namespace leakyrelu
+
+#endif  // LEAKYRELU_SRC_THREADS_H_
