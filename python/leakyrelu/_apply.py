@@ -167,10 +167,9 @@ def _read_header(file: BinaryIO, path: Path) -> tuple[tuple[int, ...], bool, np.
         supported = "float16, bfloat16, float32 or float64"
         raise TypeError(f"{path}: dtype {dtype} is not supported: must be {supported}{hint}")
 
-    expected = math.prod(shape) * dtype.itemsize
-    found = os.fstat(file.fileno()).st_size - head.tell()
-    if found < expected:
-        raise ValueError(f"{path}: is truncated: {shape} needs {expected} bytes, found {found}")
-    if found > expected:  # Ignored, they would be lost where the output replaces the input.
-        raise ValueError(f"{path}: has {found - expected} bytes behind its {shape} elements")
+    surplus = os.fstat(file.fileno()).st_size - head.tell() - math.prod(shape) * dtype.itemsize
+    if surplus < 0:
+        raise ValueError(f"{path}: is truncated: has fewer bytes than its shape {shape} needs")
+    if surplus > 0:  # Ignored, they would be lost where the output replaces the input.
+        raise ValueError(f"{path}: has {surplus} bytes more than its shape {shape} needs")
     return tuple(map(int, shape)), fortran_order, dtype, head.tell()

@@ -1,0 +1,305 @@
+"""The functions on arrays: checks with names in their messages, fresh outputs, the way to and from other libraries.
+
+All work on a NumPy view of the caller's memory, with bfloat16 (which NumPy does not know) seen as
+uint16; the arithmetic is behind `leakyrelu._core`.
+"""
+
+import sys
+from typing import Any, NamedTuple, SupportsFloat, SupportsIndex, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leakyrelu import _core
+
+Array = TypeVar("Array")
+
+_SUPPORTED = "float16, bfloat16, float32 and float64"
+_UINT16 = np.dtype(np.uint16)
+_UINT8 = np.dtype(np.uint8)
+
+# NumPy dtype -> dtype of leakyrelu.h. bfloat16 joins when the first such array comes: importing the
+# library that defines it (ml_dtypes) is left to those who use it.
+_codes = {np.dtype(name): code for name, code in _core.DTYPES.items() if name != "bfloat16"}
+_BFLOAT16 = _core.DTYPES["bfloat16"]
+
+
+class _View(NamedTuple):
+    """An array's memory as NumPy sees it, bfloat16 as uint16."""
+
+    array: NDArray[Any]
+    code: int  # dtype of leakyrelu.h
+
+
+def leaky_relu(
+    x: Array,
+    negative_slope: SupportsFloat | SupportsIndex = 0.01,
+    inplace: bool = False,
+    *,
+    out: Any = None,
+) -> Array:
+    """Returns `x > 0 ? x : x * negative_slope`, element by element.
+
+    Zero and NaN take the slope's side: NaN stays NaN, and a negative slope turns +0 into -0. float32 is
+    computed with the slope rounded to float32; float16 and bfloat16 are widened to float32 and rounded
+    to nearest even; float64 is computed in float64. Definition:
+    https://pytorch.org/docs/stable/generated/torch.nn.LeakyReLU.html
+
+    Args:
+        x: NumPy array or any CPU array that speaks DLPack, of float16, bfloat16, float32 or float64, of
+            any shape and strides.
+        negative_slope: factor for elements that are not greater than zero; any number.
+        inplace: write the result over `x` and return `x`.
+        out: array to write to and return: `x` itself or one that shares no element with it, of the
+            same shape and dtype.
+
+    Returns:
+        An array of the kind, shape and dtype of `x`: fresh (in C order, or in the order of `x` where
+        that is dense), or `x`, or `out`.
+
+    Raises:
+        TypeError: `x` or `out` is no array, or of another dtype; `negative_slope` is no number.
+        ValueError: `out` has another shape, is read-only, overlaps `x` without being it, or holds an
+            element twice; a finite `negative_slope` is too large for float32 and `x` is not float64;
+            both `inplace` and `out` are given.
+    """
+    slope = _to_slope(negative_slope)
+    if inplace:
+        if out is not None:
+            raise ValueError("inplace=True and out are both given; give one of them")
+        out = x
+    source = _readable(x, "x")
+    target = _output(source, out, "x" if inplace else "out", "x")
+    _core.forward(source.array, target, slope, None, source.code)
+    result: Array = _like(x, target, source.code) if out is None else out
+    return result
+
+
+def leaky_relu_with_mask(
+    x: Array, negative_slope: SupportsFloat | SupportsIndex = 0.01, *, out: Any = None
+) -> tuple[Array, Array]:
+    """Returns `leaky_relu(x, negative_slope)` and the mask that `leaky_relu_backward` needs.
+
+    Args:
+        x: as for `leaky_relu`, of n elements.
+        negative_slope: as for `leaky_relu`.
+        out: as for `leaky_relu`; `out=x` works in place, for every slope.
+
+    Returns:
+        (y, mask): y as for `leaky_relu`; mask of uint8 and shape (ceil(n / 8),), where bit i % 8 (least
+        significant first) of byte i // 8 is `x_i > 0`, i counting in C order of the shape, whatever the
+        strides. That is `numpy.packbits(x.ravel() > 0, bitorder="little")`.
+
+    Raises:
+        TypeError, ValueError: as for `leaky_relu`.
+    """
+    slope = _to_slope(negative_slope)
+    source = _readable(x, "x")
+    target = _output(source, out, "out", "x")
+    mask = np.empty(_mask_bytes(source.array.size), _UINT8)
+    _core.forward(source.array, target, slope, mask, source.code)
+    y: Array = _like(x, target, source.code) if out is None else out
+    return y, _like(x, mask, None)
+
+
+def leaky_relu_backward(
+    grad: Array,
+    mask: Any,
+    negative_slope: SupportsFloat | SupportsIndex = 0.01,
+    *,
+    out: Any = None,
+) -> Array:
+    """Returns the gradient by the input: `x > 0 ? grad : grad * negative_slope`, with `x > 0` from the mask.
+
+    It is linear in `grad`, so the same call with the same mask is also its own derivative.
+
+    Args:
+        grad: gradient by the output, of n elements; kinds, dtypes and strides as `x` of `leaky_relu`.
+        mask: what `leaky_relu_with_mask` returned: uint8, shape (ceil(n / 8),), contiguous.
+        negative_slope: the slope of the forward.
+        out: as for `leaky_relu`; `out=grad` works in place.
+
+    Returns:
+        An array of the kind, shape and dtype of `grad`: fresh, or `out`.
+
+    Raises:
+        TypeError: as for `leaky_relu`, and where `mask` is not an array of uint8.
+        ValueError: as for `leaky_relu`, and where `mask` has not one byte for 8 elements of `grad`,
+            is not contiguous or shares memory with `out`.
+    """
+    slope = _to_slope(negative_slope)
+    source = _readable(grad, "grad")
+    bits = _readable_mask(mask, source.array.size)
+    target = _output(source, out, "out", "grad")
+    _core.backward(source.array, bits, target, slope, source.code)
+    result: Array = _like(grad, target, source.code) if out is None else out
+    return result
+
+
+class LeakyReLU:
+    """LeakyReLU as an object: `LeakyReLU(0.1)(x)` is `leaky_relu(x, 0.1)`.
+
+    Args:
+        negative_slope: factor for elements that are not greater than zero.
+        inplace: write the result over the input and return the input.
+    """
+
+    def __init__(
+        self, negative_slope: SupportsFloat | SupportsIndex = 0.01, inplace: bool = False
+    ) -> None:
+        self.negative_slope = _to_slope(negative_slope)
+        self.inplace = inplace
+
+    def __call__(self, x: Array) -> Array:
+        return leaky_relu(x, self.negative_slope, self.inplace)
+
+    def __repr__(self) -> str:
+        inplace = ", inplace=True" if self.inplace else ""
+        return f"LeakyReLU(negative_slope={self.negative_slope}{inplace})"
+
+
+def get_num_threads() -> int:
+    """Returns the most threads that a call uses: what was set, else OMP_NUM_THREADS, else all cores."""
+    return _core.get_num_threads()
+
+
+def set_num_threads(num_threads: int) -> None:
+    """Sets the most threads that a call uses, in the whole process; small arrays take fewer.
+
+    Raises:
+        TypeError: `num_threads` is no integer.
+        ValueError: `num_threads` is below 1 or above 2**31 - 1.
+    """
+    if not isinstance(num_threads, int | np.integer) or isinstance(num_threads, bool):
+        raise TypeError(f"num_threads must be an integer, not {type(num_threads).__name__}")
+    if not 1 <= num_threads < 2**31:
+        raise ValueError(f"num_threads is {num_threads}; it must be at least 1 and below 2**31")
+    _core.set_num_threads(int(num_threads))
+
+
+def _to_slope(value: SupportsFloat | SupportsIndex) -> float:
+    # True is nearly always inplace=True in the wrong place; strings would pass through float().
+    if isinstance(value, bool | np.bool_):
+        raise TypeError(f"negative_slope must be a number, not {value}; did you mean inplace={value}?")
+    if isinstance(value, str | bytes | bytearray):
+        raise TypeError(f"negative_slope must be a number, not {type(value).__name__}")
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"negative_slope must be a number, not {type(value).__name__}") from None
+    except OverflowError:
+        raise ValueError(f"negative_slope is too large for float64: {value!r}") from None
+
+
+def _mask_bytes(elements: int) -> int:
+    return (elements + 7) // 8
+
+
+def _numpy_code(dtype: np.dtype[Any], name: str) -> int:
+    code = _codes.get(dtype)
+    if code is not None:
+        return code
+    if dtype.name == "bfloat16" and dtype.isnative:
+        return _codes.setdefault(dtype, _BFLOAT16)
+    order = "" if dtype.isnative else f" in {'big' if sys.byteorder == 'little' else 'little'}-endian order"
+    raise TypeError(f"{name} has dtype {dtype}{order}; supported are {_SUPPORTED}, in native byte order")
+
+
+def _from_dlpack(x: Any, name: str, writable: bool) -> tuple[NDArray[Any], bool]:
+    """A NumPy view of an array of another library, and whether it is bfloat16."""
+    if not hasattr(type(x), "__dlpack__"):
+        raise TypeError(
+            f"{name} must be a NumPy array or one that speaks DLPack, not {type(x).__name__}; "
+            "numpy.asarray makes one"
+        )
+    try:
+        return (_core.writable_from_dlpack if writable else _core.readable_from_dlpack)(x)
+    except TypeError:
+        pass
+    # Asked for again, to hear why.
+    try:
+        device = x.__dlpack_device__()
+        if device[0] != 1:
+            raise TypeError(f"{name} is on DLPack device {tuple(map(int, device))}; it must be on the CPU")
+        x.__dlpack__()
+    except BufferError as error:
+        raise TypeError(f"{name} does not give its memory away: {error}") from None
+    raise ValueError(f"{name} is read-only; it must be writable" if writable else f"{name} cannot be read by DLPack")
+
+
+def _view(x: Any, name: str, writable: bool) -> _View:
+    if isinstance(x, np.generic) and not writable:
+        x = np.asarray(x)  # what NumPy makes of 0-d arrays on the way
+    if isinstance(x, np.ndarray):
+        if isinstance(x, np.ma.MaskedArray):
+            raise TypeError(f"{name} is a masked array, whose mask would be lost; pass {name}.data or {name}.filled()")
+        code = _numpy_code(x.dtype, name)
+        if writable and not x.flags.writeable:
+            raise ValueError(f"{name} is read-only; it must be writable")
+        if not x.flags.c_contiguous and any(stride % x.itemsize for stride in x.strides):
+            raise ValueError(
+                f"{name} has strides {x.strides}, not all multiples of its {x.itemsize} bytes an element; "
+                "copy it with numpy.ascontiguousarray"
+            )
+        array = x.view(_UINT16) if code == _BFLOAT16 else x
+    else:
+        array, is_bfloat16 = _from_dlpack(x, name, writable)
+        code = _BFLOAT16 if is_bfloat16 else _numpy_code(array.dtype, name)
+    return _View(array, code)
+
+
+def _readable(x: Any, name: str) -> _View:
+    return _view(x, name, writable=False)
+
+
+def _readable_mask(mask: Any, elements: int) -> NDArray[np.uint8]:
+    array = mask if isinstance(mask, np.ndarray) else _from_dlpack(mask, "mask", writable=False)[0]
+    if array.dtype != _UINT8:
+        raise TypeError(f"mask has dtype {array.dtype}; it must be uint8, as leaky_relu_with_mask returns it")
+    expected = (_mask_bytes(elements),)
+    if array.shape != expected:
+        raise ValueError(f"mask has shape {array.shape}; {elements} elements need {expected}, 8 elements a byte")
+    if not array.flags.c_contiguous:
+        raise ValueError("mask is not contiguous; numpy.ascontiguousarray makes it so")
+    return array
+
+
+def _output(source: _View, out: Any, name: str, source_name: str) -> NDArray[Any]:
+    """The array to write to: `out`, checked, or a fresh one."""
+    if out is None:
+        return _empty_like(source.array)
+    target = _view(out, name, writable=True)
+    if target.code != source.code:
+        names = {code: dtype for dtype, code in _core.DTYPES.items()}
+        raise TypeError(
+            f"{name} has dtype {names[target.code]}, {source_name} has {names[source.code]}; they must be the same"
+        )
+    if target.array.shape != source.array.shape:
+        raise ValueError(
+            f"{name} has shape {target.array.shape}, {source_name} has {source.array.shape}; they must be the same"
+        )
+    return target.array
+
+
+def _empty_like(array: NDArray[Any]) -> NDArray[Any]:
+    """Fresh memory in C order, or in the order of `array` where that is dense."""
+    flags = array.flags
+    if not flags.c_contiguous:
+        if flags.f_contiguous:
+            return np.empty(array.shape, array.dtype, order="F")
+        permuted = np.empty_like(array, order="K", subok=False)
+        steps = zip(array.shape, array.strides, permuted.strides, strict=True)
+        if all(extent == 1 or stride == dense for extent, stride, dense in steps):
+            return permuted
+    return np.empty(array.shape, array.dtype)
+
+
+def _like(x: Any, array: NDArray[Any], code: int | None) -> Any:
+    """`array`, which nobody else holds, as an array of the kind of `x`; `code` None: not of its dtype."""
+    if isinstance(x, np.ndarray | np.generic):
+        return array.view(x.dtype) if code == _BFLOAT16 else array
+    exporter = _core.bfloat16_to_dlpack(array, array) if code == _BFLOAT16 else array
+    if hasattr(x, "__array_namespace__"):
+        return x.__array_namespace__().from_dlpack(exporter)
+    library = sys.modules[type(x).__module__.partition(".")[0]]
+    return library.from_dlpack(exporter)
