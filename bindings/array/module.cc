@@ -8,7 +8,6 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -22,39 +21,67 @@ using namespace nb::literals;
 namespace leakyrelu {
 namespace {
 
-using Input = nb::ndarray<nb::ro, nb::device::cpu>;
-using Output = nb::ndarray<nb::device::cpu>;
-using InputMask = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using OutputMask = nb::ndarray<uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+// A NumPy array's memory, held by the buffer protocol (which hands over any dtype as long as nobody asks for its name).
+class Buffer {
+ public:
+  Buffer(nb::handle array, int flags) {
+    if (array.is_none()) return;
+    if (PyObject_GetBuffer(array.ptr(), &buffer_, flags | PyBUF_STRIDES) != 0) throw nb::python_error();
+    for (int i = 0; i < buffer_.ndim; ++i) {
+      if (buffer_.strides[i] % buffer_.itemsize != 0) {
+        PyBuffer_Release(&buffer_);
+        throw nb::value_error(
+            "an array's strides are not multiples of its element size (a field of a packed structure?); copy it with "
+            "numpy.ascontiguousarray");
+      }
+      strides_[i] = buffer_.strides[i] / buffer_.itemsize;
+    }
+  }
+  ~Buffer() { PyBuffer_Release(&buffer_); }  // does nothing for None
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
 
-// The dtype is told apart from the array: NumPy knows no bfloat16, such an array comes as uint16.
-template <class Array>
-leakyrelu_array View(const Array& array, int32_t dtype) {
-  return {const_cast<void*>(static_cast<const void*>(array.data())), static_cast<leakyrelu_dtype>(dtype),
-          static_cast<int32_t>(array.ndim()), array.shape_ptr(), array.stride_ptr()};
-}
+  void* data() const { return buffer_.buf; }
+
+  leakyrelu_array View(int32_t dtype) const {
+    static_assert(sizeof(Py_ssize_t) == sizeof(int64_t));
+    return {buffer_.buf, static_cast<leakyrelu_dtype>(dtype), buffer_.ndim,
+            reinterpret_cast<const int64_t*>(buffer_.shape), strides_};
+  }
+
+ private:
+  Py_buffer buffer_ = {};
+  int64_t strides_[PyBUF_MAX_NDIM];
+};
 
 void Check(leakyrelu_status status) {
   if (status != LEAKYRELU_OK) throw nb::value_error(leakyrelu_status_message(status));
 }
 
 // y, mask: None for none.
-void Forward(const Input& x, const Output& y, double negative_slope, const OutputMask& mask, int32_t dtype) {
-  const leakyrelu_array x_view = View(x, dtype);
-  const leakyrelu_array y_view = y.is_valid() ? View(y, dtype) : leakyrelu_array{};
-  uint8_t* bits = mask.is_valid() ? mask.data() : nullptr;
+void Forward(nb::handle x, nb::handle y, double negative_slope, nb::handle mask, int32_t dtype) {
+  const Buffer x_buffer(x, PyBUF_SIMPLE);
+  const Buffer y_buffer(y, PyBUF_WRITABLE);
+  const Buffer mask_buffer(mask, PyBUF_WRITABLE);
+  const leakyrelu_array x_view = x_buffer.View(dtype);
+  const leakyrelu_array y_view = y_buffer.View(dtype);
   Check([&] {
     nb::gil_scoped_release release;
-    return leakyrelu_forward(&x_view, y.is_valid() ? &y_view : nullptr, negative_slope, bits, nullptr);
+    return leakyrelu_forward(&x_view, y.is_none() ? nullptr : &y_view, negative_slope,
+                             static_cast<uint8_t*>(mask_buffer.data()), nullptr);
   }());
 }
 
-void Backward(const Input& grad, const InputMask& mask, const Output& out, double negative_slope, int32_t dtype) {
-  const leakyrelu_array grad_view = View(grad, dtype);
-  const leakyrelu_array out_view = View(out, dtype);
+void Backward(nb::handle grad, nb::handle mask, nb::handle out, double negative_slope, int32_t dtype) {
+  const Buffer grad_buffer(grad, PyBUF_SIMPLE);
+  const Buffer mask_buffer(mask, PyBUF_SIMPLE);
+  const Buffer out_buffer(out, PyBUF_WRITABLE);
+  const leakyrelu_array grad_view = grad_buffer.View(dtype);
+  const leakyrelu_array out_view = out_buffer.View(dtype);
   Check([&] {
     nb::gil_scoped_release release;
-    return leakyrelu_backward(&grad_view, mask.data(), &out_view, negative_slope, nullptr);
+    return leakyrelu_backward(&grad_view, static_cast<const uint8_t*>(mask_buffer.data()), &out_view, negative_slope,
+                              nullptr);
   }());
 }
 
@@ -65,10 +92,9 @@ template <class Array, class NumpyArray>
 nb::tuple FromDlpack(const Array& source) {
   const bool is_bfloat16 = source.dtype() == kBFloat16;
   const std::vector<size_t> shape(source.shape_ptr(), source.shape_ptr() + source.ndim());
-  auto keep = std::make_unique<Array>(source);  // the exporter's memory lives as long as this
-  auto* data = source.data();
-  const nb::capsule owner(keep.release(), [](void* array) noexcept { delete static_cast<Array*>(array); });
-  const NumpyArray view(data, source.ndim(), shape.data(), owner, source.stride_ptr(),
+  // The exporter's memory lives as long as this copy of the handle.
+  const nb::capsule owner(new Array(source), [](void* array) noexcept { delete static_cast<Array*>(array); });
+  const NumpyArray view(source.data(), source.ndim(), shape.data(), owner, source.stride_ptr(),
                         is_bfloat16 ? nb::dtype<uint16_t>() : source.dtype());
   return nb::make_tuple(nb::cast(view), is_bfloat16);
 }
@@ -95,12 +121,12 @@ nb::tuple Targets() {
 NB_MODULE(_core, module) {
   module.attr("__version__") = LEAKYRELU_VERSION;
   module.attr("DTYPES") = DTypes();
-  module.def("forward", &Forward, "x"_a.noconvert(), "y"_a.noconvert().none(), "negative_slope"_a,
-             "mask"_a.noconvert().none(), "dtype"_a);
-  module.def("backward", &Backward, "grad"_a.noconvert(), "mask"_a.noconvert(), "out"_a.noconvert(),
-             "negative_slope"_a, "dtype"_a);
-  module.def("readable_from_dlpack", &FromDlpack<Input, nb::ndarray<nb::ro, nb::numpy>>, "source"_a.noconvert());
-  module.def("writable_from_dlpack", &FromDlpack<Output, nb::ndarray<nb::numpy>>, "source"_a.noconvert());
+  module.def("forward", &Forward, "x"_a, "y"_a.none(), "negative_slope"_a, "mask"_a.none(), "dtype"_a);
+  module.def("backward", &Backward, "grad"_a, "mask"_a, "out"_a, "negative_slope"_a, "dtype"_a);
+  module.def("readable_from_dlpack",
+             &FromDlpack<nb::ndarray<nb::ro, nb::device::cpu>, nb::ndarray<nb::ro, nb::numpy>>, "source"_a.noconvert());
+  module.def("writable_from_dlpack", &FromDlpack<nb::ndarray<nb::device::cpu>, nb::ndarray<nb::numpy>>,
+             "source"_a.noconvert());
   module.def("bfloat16_to_dlpack", &BFloat16ToDlpack, "array"_a.noconvert(), "owner"_a);
   module.def("targets", &Targets);
   module.def("get_num_threads", &leakyrelu_get_num_threads);

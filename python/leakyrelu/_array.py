@@ -1,7 +1,6 @@
 """The functions on arrays: checks with names in their messages, fresh outputs, the way to and from other libraries.
 
-All work on a NumPy view of the caller's memory, with bfloat16 (which NumPy does not know) seen as
-uint16; the arithmetic is behind `leakyrelu._core`.
+All work on a NumPy view of the caller's memory; the arithmetic is behind `leakyrelu._core`.
 """
 
 import sys
@@ -15,7 +14,6 @@ from leakyrelu import _core
 Array = TypeVar("Array")
 
 _SUPPORTED = "float16, bfloat16, float32 and float64"
-_UINT16 = np.dtype(np.uint16)
 _UINT8 = np.dtype(np.uint8)
 
 # NumPy dtype -> dtype of leakyrelu.h. bfloat16 joins when the first such array comes: importing the
@@ -25,7 +23,7 @@ _BFLOAT16 = _core.DTYPES["bfloat16"]
 
 
 class _View(NamedTuple):
-    """An array's memory as NumPy sees it, bfloat16 as uint16."""
+    """An array's memory as NumPy sees it. bfloat16 of another library is uint16, for NumPy has none of its own."""
 
     array: NDArray[Any]
     code: int  # dtype of leakyrelu.h
@@ -212,19 +210,20 @@ def _from_dlpack(x: Any, name: str, writable: bool) -> tuple[NDArray[Any], bool]
             f"{name} must be a NumPy array or one that speaks DLPack, not {type(x).__name__}; "
             "numpy.asarray makes one"
         )
+    if getattr(x, "requires_grad", False):
+        raise TypeError(f"{name} requires a gradient, which would be lost; pass {name}.detach()")
     try:
         return (_core.writable_from_dlpack if writable else _core.readable_from_dlpack)(x)
     except TypeError:
         pass
-    # Asked for again, to hear why.
-    try:
-        device = x.__dlpack_device__()
-        if device[0] != 1:
-            raise TypeError(f"{name} is on DLPack device {tuple(map(int, device))}; it must be on the CPU")
+    try:  # again, to hear why
+        device = tuple(map(int, x.__dlpack_device__()))
         x.__dlpack__()
-    except BufferError as error:
-        raise TypeError(f"{name} does not give its memory away: {error}") from None
-    raise ValueError(f"{name} is read-only; it must be writable" if writable else f"{name} cannot be read by DLPack")
+    except Exception as error:
+        raise TypeError(f"{name} does not give access to its memory by DLPack: {error}") from error
+    if device[0] != 1:
+        raise TypeError(f"{name} is on DLPack device {device}; it must be on the CPU, (1, 0)")
+    raise ValueError(f"{name} is read-only; it must be writable")
 
 
 def _view(x: Any, name: str, writable: bool) -> _View:
@@ -236,12 +235,7 @@ def _view(x: Any, name: str, writable: bool) -> _View:
         code = _numpy_code(x.dtype, name)
         if writable and not x.flags.writeable:
             raise ValueError(f"{name} is read-only; it must be writable")
-        if not x.flags.c_contiguous and any(stride % x.itemsize for stride in x.strides):
-            raise ValueError(
-                f"{name} has strides {x.strides}, not all multiples of its {x.itemsize} bytes an element; "
-                "copy it with numpy.ascontiguousarray"
-            )
-        array = x.view(_UINT16) if code == _BFLOAT16 else x
+        array = x
     else:
         array, is_bfloat16 = _from_dlpack(x, name, writable)
         code = _BFLOAT16 if is_bfloat16 else _numpy_code(array.dtype, name)
@@ -297,7 +291,7 @@ def _empty_like(array: NDArray[Any]) -> NDArray[Any]:
 def _like(x: Any, array: NDArray[Any], code: int | None) -> Any:
     """`array`, which nobody else holds, as an array of the kind of `x`; `code` None: not of its dtype."""
     if isinstance(x, np.ndarray | np.generic):
-        return array.view(x.dtype) if code == _BFLOAT16 else array
+        return array
     exporter = _core.bfloat16_to_dlpack(array, array) if code == _BFLOAT16 else array
     if hasattr(x, "__array_namespace__"):
         return x.__array_namespace__().from_dlpack(exporter)

@@ -58,9 +58,9 @@ def apply(source: Path, target: Path, negative_slope: float, mask: Path | None) 
     if mask is not None and os.path.realpath(mask) in map(os.path.realpath, (source, target)):
         raise click.UsageError("--mask must name a file of its own, neither IN.npy nor OUT.npy")
     raise_if_signalled = _hold_signals()
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not os.isatty(2)) as bar:
-        task = bar.add_task("apply", total=None)
+    bar = Progress(console=Console(stderr=True), transient=True)
+    task = bar.add_task("apply", total=None)
+    with bar if os.isatty(2) else contextlib.nullcontext():  # Some versions print even if disabled.
 
         def advance(done: int, total: int) -> None:
             raise_if_signalled()
