@@ -21,7 +21,8 @@ constexpr size_t kBufferBytes = 8192;
 // Contiguous runs shorter than this are gathered too: below, a kernel call for each costs more than the copy.
 constexpr int64_t kShortRun = 64;
 
-// Bytes of input below which a second thread costs more than it saves.
+// Bytes of input for each thread at least. Measured with 2 threads (EPYC, 3.7 GHz, forward with mask, warm libgomp): two
+// grains gain 1.55 (float32), 1.26 (bfloat16), 1.10 (float64) over one thread; half as much 1.21, 0.94, 0.63.
 constexpr int64_t kGrainBytes = 128 * 1024;
 
 // Elements whose mask bits fill a cache line. Tasks meet only there, so that no two threads write to one line of the mask.

@@ -152,15 +152,16 @@ TEST(OracleScale, RoundsFloat32Once) {
 }
 
 TEST(OracleScale, RoundsTheSlopeToFloat32) {
-  // 1 + 2^-25 is 1 as float32; in double the product 3 * (1 + 2^-25) would round up to the next float32... or not at all.
-  EXPECT_EQ(oracle::Scale(DType::kFloat32, 0x4B7FFFFF, 1 + 0x1p-25), 0x4B7FFFFFu);
-  // 0.1 as float32 is 0.100000001490116...; times float32's 1e10 that is 1000000015, nearest float32 1e9 + 0 or + 64.
+  EXPECT_EQ(oracle::Scale(DType::kFloat32, 0x3F924925, 0.01), 0x3C3B3EE7u);  // by the double 0.01: ...E8
+}
+
+TEST(OracleScale, ComputesFloat64InDouble) {
   EXPECT_EQ(oracle::Scale(DType::kFloat64, std::bit_cast<uint64_t>(1e10), 0.1), std::bit_cast<uint64_t>(1e9));
 }
 
-TEST(OracleScale, RoundsFloat16TwiceByWayOfFloat32) {
-  // 0.01 as float32 is 0.00999999977648258; times -2 is -0.01999999955; float16's neighbours are spaced 2^-16.
+TEST(OracleScale, RoundsFloat16ByWayOfFloat32) {
   EXPECT_EQ(oracle::Scale(DType::kFloat16, 0xC000, 0.01), 0xA51Fu);
+  EXPECT_EQ(oracle::Scale(DType::kFloat16, 0x3C01, 1.7), 0x3ECEu);  // rounded once only: 0x3ECF
 }
 
 TEST(OracleScale, KeepsFloat32Subnormals) {

@@ -1,0 +1,311 @@
+// leakyrelu.hpp - LeakyReLU for C++20: the functions of leakyrelu.h over ranges and multi-dimensional views.
+//
+//   leakyrelu::LeakyReLU m(0.1);
+//   auto y = m(x);     // x: std::vector, std::span, ... or anything shaped like std::mdspan
+//   m(x, y);           // into memory of your own; y may be x
+//
+//   std::vector<std::uint8_t> mask(leakyrelu::mask_bytes(x.size()));
+//   leakyrelu::forward(x, y, mask, 0.1);     // keeps one bit an element ...
+//   leakyrelu::backward(dy, mask, dx, 0.1);  // ... which is all that the gradient needs
+//
+// Errors are std::invalid_argument, thrown before anything is written, and std::bad_alloc. Semantics: see leakyrelu.h.
+#ifndef LEAKYRELU_LEAKYRELU_HPP_
+#define LEAKYRELU_LEAKYRELU_HPP_
+
+#include <algorithm>
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <ranges>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "leakyrelu/leakyrelu.h"
+
+namespace leakyrelu {
+
+// The bits of 16-bit numbers, for programs that have no type of their own for them.
+struct float16 {
+  std::uint16_t bits;
+  friend bool operator==(float16, float16) = default;
+};
+struct bfloat16 {
+  std::uint16_t bits;
+  friend bool operator==(bfloat16, bfloat16) = default;
+};
+
+// The dtype of an element type. Specialise it for a type of your own that has the layout of one of the four.
+template <class T>
+inline constexpr int dtype_of = 0;
+template <>
+inline constexpr int dtype_of<float16> = LEAKYRELU_FLOAT16;
+template <>
+inline constexpr int dtype_of<bfloat16> = LEAKYRELU_BFLOAT16;
+template <>
+inline constexpr int dtype_of<float> = LEAKYRELU_FLOAT32;
+template <>
+inline constexpr int dtype_of<double> = LEAKYRELU_FLOAT64;
+#ifdef __FLT16_MAX__  // also std::float16_t, where there is one
+template <>
+inline constexpr int dtype_of<_Float16> = LEAKYRELU_FLOAT16;
+#endif
+
+template <class T>
+concept Element = dtype_of<std::remove_cv_t<T>> != 0;
+
+// std::vector, std::array, std::span, ... of elements: an array of one dimension.
+template <class R>
+concept ContiguousRange = std::ranges::contiguous_range<R> && std::ranges::sized_range<R> &&
+                          Element<std::remove_reference_t<std::ranges::range_reference_t<R>>>;
+
+// std::mdspan and what has its observers (Kokkos::mdspan, ...): rank() constant, strides in elements.
+template <class M>
+concept MdspanLike = Element<typename std::remove_cvref_t<M>::element_type> && requires(const M& m) {
+  { std::integral_constant<std::size_t, std::remove_cvref_t<M>::rank()>::value };
+  { m.extent(0) } -> std::convertible_to<std::int64_t>;
+  { m.stride(0) } -> std::convertible_to<std::int64_t>;
+  { m.data_handle() } -> std::convertible_to<const void*>;
+};
+
+template <class V>
+concept View = ContiguousRange<V> || MdspanLike<V>;
+
+namespace detail {
+
+template <class V>
+struct view_traits;
+template <ContiguousRange V>
+struct view_traits<V> {
+  using element = std::remove_reference_t<std::ranges::range_reference_t<V>>;
+  static constexpr std::size_t rank = 1;
+};
+template <class V>
+  requires(MdspanLike<V> && !ContiguousRange<V>)
+struct view_traits<V> {
+  using element = typename std::remove_cvref_t<V>::element_type;
+  static constexpr std::size_t rank = std::remove_cvref_t<V>::rank();
+};
+
+template <class V>
+using element_t = typename view_traits<V>::element;
+template <class V>
+using value_t = std::remove_cv_t<element_t<V>>;
+template <class V>
+inline constexpr std::size_t rank_v = view_traits<V>::rank;
+
+}  // namespace detail
+
+template <class V>
+concept WritableView = View<V> && !std::is_const_v<detail::element_t<V>>;
+
+namespace detail {
+
+// What the C functions want to know of a view.
+template <std::size_t Rank>
+struct c_array {
+  void* data;
+  leakyrelu_dtype dtype;
+  std::array<std::int64_t, Rank> shape;
+  std::array<std::int64_t, Rank> strides;
+
+  leakyrelu_array get() const {
+    return {data, dtype, static_cast<std::int32_t>(Rank), shape.data(), strides.data()};
+  }
+  std::int64_t elements() const {  // unchecked: of a view that exists
+    std::int64_t product = 1;
+    for (std::int64_t extent : shape) product *= extent;
+    return product;
+  }
+};
+
+template <class T>
+void* untyped(T* data) {
+  return const_cast<void*>(static_cast<const volatile void*>(data));
+}
+
+template <View V>
+c_array<rank_v<V>> to_c(V& view) {
+  c_array<rank_v<V>> c{};
+  c.dtype = static_cast<leakyrelu_dtype>(dtype_of<value_t<V>>);
+  if constexpr (ContiguousRange<V>) {
+    c.data = untyped(std::ranges::data(view));
+    c.shape[0] = static_cast<std::int64_t>(std::ranges::size(view));
+    c.strides[0] = 1;
+  } else {
+    c.data = untyped(view.data_handle());
+    for (std::size_t i = 0; i < rank_v<V>; ++i) {
+      c.shape[i] = static_cast<std::int64_t>(view.extent(i));
+      c.strides[i] = static_cast<std::int64_t>(view.stride(i));
+    }
+  }
+  return c;
+}
+
+inline void check(leakyrelu_status status) {
+  if (status == LEAKYRELU_OK) return;
+  if (status == LEAKYRELU_ERROR_EXECUTOR_FAILED) throw std::runtime_error(leakyrelu_status_message(status));
+  throw std::invalid_argument(leakyrelu_status_message(status));
+}
+
+inline void check_mask(std::size_t bytes, std::int64_t elements) {
+  const std::size_t expected = leakyrelu_mask_bytes(elements);
+  if (bytes != expected) {
+    throw std::invalid_argument("mask has " + std::to_string(bytes) + " bytes; " + std::to_string(elements) +
+                                " elements need " + std::to_string(expected));
+  }
+}
+
+}  // namespace detail
+
+// ceil(elements / 8).
+inline std::size_t mask_bytes(std::size_t elements) {
+  return leakyrelu_mask_bytes(static_cast<std::int64_t>(elements));
+}
+
+// y = x > 0 ? x : x * negative_slope and, unless `mask` is empty, bit i of `mask` = x_i > 0. y may be x.
+template <View X, WritableView Y>
+void forward(const X& x, Y&& y, std::span<std::uint8_t> mask, double negative_slope = 0.01,
+             const leakyrelu_executor* executor = nullptr) {
+  const auto in = detail::to_c(x);
+  const auto out = detail::to_c(y);
+  if (!mask.empty()) detail::check_mask(mask.size(), in.elements());
+  const leakyrelu_array c_in = in.get();
+  const leakyrelu_array c_out = out.get();
+  detail::check(leakyrelu_forward(&c_in, &c_out, negative_slope, mask.empty() ? nullptr : mask.data(), executor));
+}
+
+// The mask alone.
+template <View X>
+void forward(const X& x, std::nullptr_t, std::span<std::uint8_t> mask) {
+  const auto in = detail::to_c(x);
+  detail::check_mask(mask.size(), in.elements());
+  const leakyrelu_array c_in = in.get();
+  if (!mask.empty()) detail::check(leakyrelu_forward(&c_in, nullptr, 0.0, mask.data(), nullptr));
+}
+
+// dx = x > 0 ? dy : dy * negative_slope, with x > 0 from the mask. dx may be dy.
+template <View DY, WritableView DX>
+void backward(const DY& dy, std::span<const std::uint8_t> mask, DX&& dx, double negative_slope = 0.01,
+              const leakyrelu_executor* executor = nullptr) {
+  const auto in = detail::to_c(dy);
+  const auto out = detail::to_c(dx);
+  detail::check_mask(mask.size(), in.elements());
+  const leakyrelu_array c_in = in.get();
+  const leakyrelu_array c_out = out.get();
+  detail::check(leakyrelu_backward(&c_in, mask.data(), &c_out, negative_slope, executor));
+}
+
+// What m(x) returns for an mdspan: an array of its own in C order, or, in place, x again. Shaped like std::mdspan.
+template <class T, std::size_t Rank>
+class Array {
+ public:
+  using element_type = T;
+  using value_type = T;
+
+  // Fresh, its elements not yet written: std::vector would write each of them twice.
+  explicit Array(const std::array<std::int64_t, Rank>& shape) : shape_(shape) {
+    std::int64_t elements = 1;
+    for (std::size_t i = Rank; i-- > 0;) {
+      strides_[i] = elements;
+      elements *= shape[i];
+    }
+    owned_ = std::make_unique_for_overwrite<T[]>(static_cast<std::size_t>(elements));
+    data_ = owned_.get();
+  }
+
+  // The caller's memory.
+  Array(T* data, const std::array<std::int64_t, Rank>& shape, const std::array<std::int64_t, Rank>& strides)
+      : data_(data), shape_(shape), strides_(strides) {}
+
+  static constexpr std::size_t rank() { return Rank; }
+  std::int64_t extent(std::size_t i) const { return shape_[i]; }
+  std::int64_t stride(std::size_t i) const { return strides_[i]; }
+  T* data_handle() const { return data_; }
+
+  template <std::convertible_to<std::int64_t>... Index>
+    requires(sizeof...(Index) == Rank)
+  T& operator()(Index... index) const {
+    const std::array<std::int64_t, Rank> indices{static_cast<std::int64_t>(index)...};
+    std::int64_t offset = 0;
+    for (std::size_t i = 0; i < Rank; ++i) offset += indices[i] * strides_[i];
+    return data_[offset];
+  }
+
+ private:
+  std::unique_ptr<T[]> owned_;  // null: the caller's memory
+  T* data_;
+  std::array<std::int64_t, Rank> shape_;
+  std::array<std::int64_t, Rank> strides_;
+};
+
+// What m(x) returns for a range: the same with one dimension, and itself a contiguous range.
+template <class T>
+class Vector : public Array<T, 1> {
+ public:
+  using Array<T, 1>::Array;
+
+  T* data() const { return this->data_handle(); }
+  std::size_t size() const { return static_cast<std::size_t>(this->extent(0)); }
+  T* begin() const { return data(); }
+  T* end() const { return data() + size(); }
+  T& operator[](std::size_t i) const { return data()[i]; }
+  operator std::vector<T>() const { return {begin(), end()}; }
+
+  template <std::ranges::forward_range R>
+  friend bool operator==(const Vector& a, const R& b) {
+    return std::ranges::equal(a, b);
+  }
+};
+
+// The module of the reference page: max(0, x) + negative_slope * min(0, x).
+struct LeakyReLU {
+  double negative_slope;
+  bool inplace;  // m(x) writes over x
+
+  explicit LeakyReLU(double negative_slope = 0.01, bool inplace = false)
+      : negative_slope(negative_slope), inplace(inplace) {}
+  // LeakyReLU(true) would be a slope of 1; what is meant is LeakyReLU(0.01, true).
+  template <std::same_as<bool> B>
+  explicit LeakyReLU(B, bool = false) = delete;
+
+  // Into y, which may be x.
+  template <View X, WritableView Y>
+  void operator()(const X& x, Y&& y) const {
+    forward(x, y, {}, negative_slope);
+  }
+
+  // A fresh array or, in place, x itself. A temporary that owns its elements is never done in place: it is gone when
+  // the caller looks.
+  template <class X>
+    requires View<std::remove_cvref_t<X>>
+  auto operator()(X&& x) const {
+    using V = std::remove_reference_t<X>;
+    using T = detail::value_t<V>;
+    using Result = std::conditional_t<ContiguousRange<V>, Vector<T>, Array<T, detail::rank_v<V>>>;
+    constexpr bool kOutlives = std::is_lvalue_reference_v<X> || std::ranges::borrowed_range<V> ||
+                               (MdspanLike<V> && std::is_trivially_copyable_v<V>);
+    const auto in = detail::to_c(x);
+    if constexpr (!WritableView<V>) {
+      if (inplace) throw std::invalid_argument("inplace is set, but x is const; pass a view of elements to write to");
+    } else if constexpr (kOutlives) {
+      if (inplace) {
+        (*this)(x, x);
+        return Result(static_cast<T*>(in.data), in.shape, in.strides);
+      }
+    }
+    Result y(in.shape);
+    (*this)(x, y);
+    return y;
+  }
+};
+
+}  // namespace leakyrelu
+
+#endif  // LEAKYRELU_LEAKYRELU_HPP_

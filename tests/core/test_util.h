@@ -1,0 +1,319 @@
+// What several tests need: random numbers, guarded memory, arrays of any layout in canary-filled buffers.
+#ifndef LEAKYRELU_TESTS_CORE_TEST_UTIL_H_
+#define LEAKYRELU_TESTS_CORE_TEST_UTIL_H_
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <numeric>
+#include <random>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "leakyrelu/leakyrelu.h"
+#include "oracle.h"
+
+namespace test_util {
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define LEAKYRELU_TESTS_ASAN 1
+#endif
+#if __has_feature(thread_sanitizer)
+#define LEAKYRELU_TESTS_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define LEAKYRELU_TESTS_ASAN 1
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define LEAKYRELU_TESTS_TSAN 1
+#endif
+
+#if defined(LEAKYRELU_TESTS_TSAN)
+inline constexpr bool kThreadSanitizer = true;
+#else
+inline constexpr bool kThreadSanitizer = false;
+#endif
+
+// Under a sanitizer, sweeps are thinned out by about this factor.
+#if defined(LEAKYRELU_TESTS_ASAN) || defined(LEAKYRELU_TESTS_TSAN)
+inline constexpr int kThinning = 8;
+#else
+inline constexpr int kThinning = 1;
+#endif
+inline constexpr bool kSanitized = kThinning > 1;
+
+// What memory that must stay as it is gets filled with.
+inline constexpr std::byte kCanary{0xA5};
+
+// ---- Random numbers: print the seed with SCOPED_TRACE and a failure can be repeated
+
+class Random {
+ public:
+  explicit Random(uint64_t seed) : engine_(seed) {}
+
+  uint64_t Bits() { return engine_(); }
+  int64_t Between(int64_t low, int64_t high) {  // both included
+    return low + static_cast<int64_t>(Bits() % static_cast<uint64_t>(high - low + 1));
+  }
+  bool OneIn(int64_t n) { return Between(1, n) == 1; }
+  template <typename T>
+  T Pick(const std::vector<T>& values) {
+    return values[static_cast<size_t>(Between(0, static_cast<int64_t>(values.size()) - 1))];
+  }
+  template <typename T>
+  void Shuffle(std::vector<T>* values) {
+    std::shuffle(values->begin(), values->end(), engine_);
+  }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+// ---- Elements as bits
+
+inline uint64_t Load(const std::byte* from, int64_t bytes) {
+  uint64_t bits = 0;
+  std::memcpy(&bits, from, static_cast<size_t>(bytes));
+  return bits;
+}
+
+inline void Store(std::byte* to, int64_t bytes, uint64_t bits) {
+  std::memcpy(to, &bits, static_cast<size_t>(bytes));
+}
+
+// Special values and random bits of any kind, mixed.
+inline uint64_t RandomValue(Random* random, oracle::DType dtype, const std::vector<uint64_t>& special) {
+  const uint64_t bits = random->OneIn(3) ? random->Pick(special) : random->Bits();
+  const uint64_t sign = oracle::SignBit(dtype);
+  return bits & (sign | (sign - 1));
+}
+
+inline bool MaskBit(const uint8_t* mask, int64_t i) { return ((mask[i / 8] >> (i % 8)) & 1) != 0; }
+
+inline void SetMaskBit(std::vector<uint8_t>* mask, int64_t i) {
+  uint8_t& byte = (*mask)[static_cast<size_t>(i / 8)];
+  byte = static_cast<uint8_t>(byte | (1 << (i % 8)));
+}
+
+// ---- Memory between two pages that nobody may touch
+
+class GuardedBuffer {
+ public:
+  explicit GuardedBuffer(size_t at_least) {
+    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    size_ = (at_least + page - 1) / page * page;
+    mapped_ = size_ + 2 * page;
+    void* memory = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) std::abort();
+    base_ = static_cast<std::byte*>(memory);
+    if (mprotect(base_, page, PROT_NONE) != 0 || mprotect(base_ + page + size_, page, PROT_NONE) != 0) std::abort();
+    begin_ = base_ + page;
+  }
+  ~GuardedBuffer() { munmap(base_, mapped_); }
+  GuardedBuffer(const GuardedBuffer&) = delete;
+  GuardedBuffer& operator=(const GuardedBuffer&) = delete;
+
+  std::byte* begin() const { return begin_; }  // right behind a guard page
+  std::byte* end() const { return begin_ + size_; }  // right before one
+  size_t size() const { return size_; }
+
+ private:
+  std::byte* base_;
+  std::byte* begin_;
+  size_t size_;
+  size_t mapped_;
+};
+
+// True if every byte of [begin, end) is the canary.
+inline bool IsUntouched(const std::byte* begin, const std::byte* end) {
+  return begin == end ||
+         (*begin == kCanary && std::memcmp(begin, begin + 1, static_cast<size_t>(end - begin - 1)) == 0);
+}
+
+// ---- The C API's arrays
+
+inline leakyrelu_dtype ApiDType(oracle::DType dtype) {
+  switch (dtype) {
+    case oracle::DType::kFloat16:
+      return LEAKYRELU_FLOAT16;
+    case oracle::DType::kBFloat16:
+      return LEAKYRELU_BFLOAT16;
+    case oracle::DType::kFloat32:
+      return LEAKYRELU_FLOAT32;
+    case oracle::DType::kFloat64:
+      break;
+  }
+  return LEAKYRELU_FLOAT64;
+}
+
+using Dims = std::vector<int64_t>;
+
+inline int64_t CountOf(const Dims& shape) {
+  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+}
+
+inline Dims COrder(const Dims& shape) {
+  Dims strides(shape.size());
+  int64_t stride = 1;
+  for (size_t i = shape.size(); i-- > 0;) {
+    strides[i] = stride;
+    stride *= shape[i];
+  }
+  return strides;
+}
+
+// The offset of every element, in C order of the shape.
+inline Dims Offsets(const Dims& shape, const Dims& strides) {
+  Dims offsets = {0};
+  if (CountOf(shape) == 0) return {};
+  for (size_t i = 0; i < shape.size(); ++i) {
+    Dims next;
+    next.reserve(offsets.size() * static_cast<size_t>(shape[i]));
+    for (int64_t offset : offsets) {
+      for (int64_t k = 0; k < shape[i]; ++k) next.push_back(offset + k * strides[i]);
+    }
+    offsets = std::move(next);
+  }
+  return offsets;
+}
+
+// An array of any layout in a buffer of its own, all of which is canary at first.
+class TestArray {
+ public:
+  static constexpr int64_t kMargin = 128;  // bytes around the elements
+
+  // `address_modulo_64`: where the element lowest in memory lies.
+  TestArray(oracle::DType dtype, Dims shape, Dims strides, int64_t address_modulo_64 = 0)
+      : dtype_(dtype),
+        bytes_(oracle::FormatOf(dtype).bytes),
+        shape_(std::move(shape)),
+        strides_(std::move(strides)),
+        offsets_(Offsets(shape_, strides_)) {
+    int64_t low = 0;
+    int64_t high = 0;
+    for (int64_t offset : offsets_) {
+      low = std::min(low, offset);
+      high = std::max(high, offset);
+    }
+    buffer_.assign(static_cast<size_t>((high - low + 1) * bytes_ + 2 * kMargin), kCanary);
+    std::byte* lowest = buffer_.data() + kMargin / 2;
+    while (reinterpret_cast<uintptr_t>(lowest) % 64 != static_cast<uintptr_t>(address_modulo_64)) ++lowest;
+    data_ = lowest - low * bytes_;
+  }
+  TestArray(const TestArray&) = delete;
+  TestArray& operator=(const TestArray&) = delete;
+
+  leakyrelu_array Api() {
+    return {data_, ApiDType(dtype_), static_cast<int32_t>(shape_.size()), shape_.data(), strides_.data()};
+  }
+  int64_t elements() const { return static_cast<int64_t>(offsets_.size()); }
+  const std::vector<std::byte>& buffer() const { return buffer_; }
+
+  // By position in C order of the shape.
+  uint64_t Get(int64_t i) const { return Load(At(i), bytes_); }
+  void Set(int64_t i, uint64_t bits) { Store(data_ + offsets_[static_cast<size_t>(i)] * bytes_, bytes_, bits); }
+
+  void FillRandomly(Random* random) {
+    const std::vector<uint64_t> special = oracle::SpecialValues(dtype_);
+    for (int64_t i = 0; i < elements(); ++i) Set(i, RandomValue(random, dtype_, special));
+  }
+
+  // True if all but the elements is as in `before`, a copy of buffer().
+  bool IsUntouchedOutsideElements(std::vector<std::byte> before) const {
+    for (int64_t i = 0; i < elements(); ++i) {
+      const std::byte* element = At(i);
+      std::copy(element, element + bytes_, before.data() + (element - buffer_.data()));
+    }
+    return before == buffer_;
+  }
+
+ private:
+  const std::byte* At(int64_t i) const { return data_ + offsets_[static_cast<size_t>(i)] * bytes_; }
+
+  oracle::DType dtype_;
+  int64_t bytes_;
+  Dims shape_;
+  Dims strides_;
+  Dims offsets_;
+  std::vector<std::byte> buffer_;
+  std::byte* data_;  // element (0, 0, ...)
+};
+
+// ---- Random layouts
+
+inline Dims RandomShape(Random* random, int64_t max_elements) {
+  static const Dims kExtents = {1, 1, 2, 2, 3, 4, 5, 7, 8, 9, 16, 17, 63, 64, 65, 100, 130, 300};
+  Dims shape(static_cast<size_t>(random->Between(0, 6)));
+  int64_t room = max_elements;
+  for (int64_t& extent : shape) {
+    do extent = random->Pick(kExtents);
+    while (extent > room);
+    room /= extent;
+  }
+  random->Shuffle(&shape);
+  if (!shape.empty() && random->OneIn(40)) shape[0] = 0;
+  return shape;
+}
+
+// C order, or dims permuted, with gaps, and some backwards. No element is there twice.
+inline Dims DistinctStrides(Random* random, const Dims& shape) {
+  if (random->OneIn(4)) return COrder(shape);
+  std::vector<size_t> order(shape.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::reverse(order.begin(), order.end());
+  if (random->OneIn(2)) random->Shuffle(&order);
+  const bool has_gaps = random->OneIn(2);
+  const bool has_reversed = random->OneIn(2);
+  Dims strides(shape.size());
+  int64_t next = has_gaps ? random->Between(1, 3) : 1;
+  for (size_t dim : order) {
+    strides[dim] = has_reversed && random->OneIn(2) ? -next : next;
+    next = next * std::max<int64_t>(1, shape[dim]) + (has_gaps && random->OneIn(2) ? random->Between(0, 5) : 0);
+  }
+  return strides;
+}
+
+// What may be read: as above, or with strides of 0 (broadcast), or with windows that slide over one another.
+inline Dims ReadableStrides(Random* random, const Dims& shape) {
+  Dims strides = DistinctStrides(random, shape);
+  switch (random->Between(0, 3)) {
+    case 0:
+      for (int64_t& stride : strides) stride = random->OneIn(2) ? 0 : stride;
+      break;
+    case 1:
+      for (int64_t& stride : strides) stride = random->OneIn(2) ? random->Between(-3, 3) : stride;
+      break;
+    default:
+      break;
+  }
+  return strides;
+}
+
+// ---- Executors
+
+// As many threads as tasks.
+inline void RunOnStdThreads(void* /*context*/, int64_t tasks, leakyrelu_task task, void* work) {
+  std::vector<std::thread> threads;
+  for (int64_t i = 1; i < tasks; ++i) threads.emplace_back(task, work, i);
+  task(work, 0);
+  for (std::thread& thread : threads) thread.join();
+}
+
+// On the caller's thread, last task first.
+inline void RunBackwards(void* /*context*/, int64_t tasks, leakyrelu_task task, void* work) {
+  for (int64_t i = tasks; i-- > 0;) task(work, i);
+}
+
+}  // namespace test_util
+
+#endif  // LEAKYRELU_TESTS_CORE_TEST_UTIL_H_
