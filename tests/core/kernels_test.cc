@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <map>
+#include <sstream>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -169,10 +170,10 @@ class KernelsTest : public testing::TestWithParam<std::tuple<const Kernels*, DTy
   const Kernels& kernels() const { return *std::get<0>(GetParam()); }
   DType dtype() const { return std::get<1>(GetParam()); }
   size_t bytes() const { return static_cast<size_t>(oracle::FormatOf(dtype()).bytes); }
-
-  // 4 vectors of the widest instruction set (64 bytes), and 3.
-  size_t longest() const { return 4 * 64 / bytes() + 3; }
 };
+
+// 4 vectors of 64 bytes and 3 elements, in the narrowest dtype; in all dtypes 2 of the kernels' mask words and 3 elements.
+constexpr size_t kLongest = 4 * 64 / 2 + 3;
 
 std::string Context(Mode mode, size_t elements, Place in, Place out, double slope) {
   std::ostringstream text;
@@ -186,10 +187,10 @@ constexpr size_t kAways[] = {0, 1, 2, 3, 4, 5, 6, 7, 8};
 
 TEST_P(KernelsTest, EveryLengthAndMisalignmentOutOfPlace) {
   test_util::Random random(1);
-  const Sample sample(dtype(), 0.01, RandomValues(dtype(), longest(), &random), &random);
+  const Sample sample(dtype(), 0.01, RandomValues(dtype(), kLongest, &random), &random);
   Bench bench(1);
   for (Mode mode : kModes) {
-    for (size_t elements = 0; elements <= longest(); ++elements) {
+    for (size_t elements = 0; elements <= kLongest; ++elements) {
       for (bool at_end : {false, true}) {
         for (size_t in_away : kAways) {
           for (size_t out_away : kAways) {
@@ -207,10 +208,10 @@ TEST_P(KernelsTest, EveryLengthAndMisalignmentOutOfPlace) {
 
 TEST_P(KernelsTest, EveryLengthAndMisalignmentInPlace) {
   test_util::Random random(2);
-  const Sample sample(dtype(), -0.2, RandomValues(dtype(), longest(), &random), &random);
+  const Sample sample(dtype(), -0.2, RandomValues(dtype(), kLongest, &random), &random);
   Bench bench(1);
   for (Mode mode : {Mode::kForward, Mode::kForwardWithMask, Mode::kBackward}) {
-    for (size_t elements = 0; elements <= longest(); ++elements) {
+    for (size_t elements = 0; elements <= kLongest; ++elements) {
       for (bool at_end : {false, true}) {
         for (size_t away : kAways) {
           const Place place = {at_end, away};
@@ -224,10 +225,10 @@ TEST_P(KernelsTest, EveryLengthAndMisalignmentInPlace) {
 
 TEST_P(KernelsTest, InputAtTheEndOfMemoryOutputAtItsBeginning) {
   test_util::Random random(3);
-  const Sample sample(dtype(), 0.01, RandomValues(dtype(), longest(), &random), &random);
+  const Sample sample(dtype(), 0.01, RandomValues(dtype(), kLongest, &random), &random);
   Bench bench(1);
   for (Mode mode : kModes) {
-    for (size_t elements = 0; elements <= longest(); ++elements) {
+    for (size_t elements = 0; elements <= kLongest; ++elements) {
       for (bool in_at_end : {false, true}) {
         const Place in = {in_at_end, 0};
         const Place out = {!in_at_end, 0};
@@ -264,7 +265,7 @@ TEST_P(KernelsTest, LargeLengths) {
 TEST_P(KernelsTest, SpecialValuesInEveryLaneTimesEverySlope) {
   test_util::Random random(5);
   const std::vector<uint64_t> special = oracle::SpecialValues(dtype());
-  std::vector<uint64_t> values(longest());
+  std::vector<uint64_t> values(kLongest);
   Bench bench(1);
   for (double slope : oracle::Slopes(dtype())) {
     for (size_t rotation = 0; rotation < special.size(); ++rotation) {
@@ -272,7 +273,7 @@ TEST_P(KernelsTest, SpecialValuesInEveryLaneTimesEverySlope) {
       Sample sample(dtype(), slope, values, &random);
       for (Mode mode : kModes) {
         // All of it ends in a partial vector, the largest multiple of 64 in none.
-        for (size_t elements : {longest(), longest() / 64 * 64}) {
+        for (size_t elements : {kLongest, kLongest / 64 * 64}) {
           const Place place = {true, 0};
           ASSERT_EQ(bench.Try(kernels(), sample, mode, elements, place, place, 0, false), "")
               << Context(mode, elements, place, place, slope);
