@@ -85,7 +85,7 @@ def main() -> int:
         ("digits.npy", "all digits before"),
         ("digits_leaky.npy", "all digits after"),
     ):
-        console.print(f"  [bold]{OUT / name}[/]  {content}")
+        console.print(f"  [bold]{OUT / name!s:20}[/]  {content}")
     return 0
 
 

@@ -99,6 +99,14 @@ nb::tuple FromDlpack(const Array& source) {
   return nb::make_tuple(nb::cast(view), is_bfloat16);
 }
 
+// Only DLPack 1.0 can say that memory may be written to; an exporter that speaks less is read-only, as it is for NumPy.
+nb::tuple WritableFromDlpack(nb::handle source) {
+  const nb::object capsule = source.attr("__dlpack__")("max_version"_a = nb::make_tuple(1, 0));
+  if (!PyCapsule_IsValid(capsule.ptr(), "dltensor_versioned")) throw nb::type_error("not DLPack 1.0");
+  return FromDlpack<nb::ndarray<nb::device::cpu>, nb::ndarray<nb::numpy>>(
+      nb::cast<nb::ndarray<nb::device::cpu>>(capsule));
+}
+
 // An object that exports the memory of a uint16 array as bfloat16 by DLPack.
 nb::ndarray<nb::array_api> BFloat16ToDlpack(const nb::ndarray<uint16_t, nb::device::cpu>& array, nb::handle owner) {
   const std::vector<size_t> shape(array.shape_ptr(), array.shape_ptr() + array.ndim());
@@ -125,8 +133,7 @@ NB_MODULE(_core, module) {
   module.def("backward", &Backward, "grad"_a, "mask"_a, "out"_a, "negative_slope"_a, "dtype"_a);
   module.def("readable_from_dlpack",
              &FromDlpack<nb::ndarray<nb::ro, nb::device::cpu>, nb::ndarray<nb::ro, nb::numpy>>, "source"_a.noconvert());
-  module.def("writable_from_dlpack", &FromDlpack<nb::ndarray<nb::device::cpu>, nb::ndarray<nb::numpy>>,
-             "source"_a.noconvert());
+  module.def("writable_from_dlpack", &WritableFromDlpack, "source"_a);
   module.def("bfloat16_to_dlpack", &BFloat16ToDlpack, "array"_a.noconvert(), "owner"_a);
   module.def("targets", &Targets);
   module.def("get_num_threads", &leakyrelu_get_num_threads);

@@ -214,9 +214,9 @@ def _from_dlpack(x: Any, name: str, writable: bool) -> tuple[NDArray[Any], bool]
         raise TypeError(f"{name} requires a gradient, which would be lost; pass {name}.detach()")
     try:
         return (_core.writable_from_dlpack if writable else _core.readable_from_dlpack)(x)
-    except TypeError:
-        pass
-    try:  # again, to hear why
+    except Exception:
+        pass  # asked again, to hear why
+    try:
         device = tuple(map(int, x.__dlpack_device__()))
         x.__dlpack__()
     except Exception as error:

@@ -1,0 +1,94 @@
+"""Arrays of other libraries, by DLPack: no copy in, an array of the same library out."""
+
+import os
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import assert_same, select, specials
+
+import leakyrelu
+
+jax.config.update("jax_enable_x64", True)
+
+
+def test_forward_and_backward(dtype: np.dtype[Any]) -> None:
+    numpy_x = np.resize(specials(dtype), (7, 9))
+    x = jnp.asarray(numpy_x)
+    y, mask = leakyrelu.leaky_relu_with_mask(x, -0.2)
+    assert isinstance(y, jax.Array)
+    assert isinstance(mask, jax.Array)
+    positive = numpy_x > 0
+    assert_same(np.asarray(y), select(positive, numpy_x, -0.2))
+    assert_same(np.asarray(mask), np.packbits(positive, bitorder="little"))
+    grad = leakyrelu.leaky_relu_backward(x, mask, -0.2)
+    assert isinstance(grad, jax.Array)
+    assert_same(np.asarray(grad), select(positive, numpy_x, -0.2))
+    assert_same(np.asarray(leakyrelu.leaky_relu(x, -0.2)), select(positive, numpy_x, -0.2))
+    assert_same(np.asarray(x), numpy_x)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0), (1,), (100_000,)], ids=str)
+def test_shapes(shape: tuple[int, ...]) -> None:
+    y = leakyrelu.leaky_relu(jnp.full(shape, -2.0, jnp.float32), 0.5)
+    assert isinstance(y, jax.Array)
+    assert_same(np.asarray(y), np.full(shape, -1.0, np.float32))
+
+
+def test_into_a_numpy_array(dtype: np.dtype[Any]) -> None:
+    x = specials(dtype)
+    out = np.empty_like(x)
+    assert leakyrelu.leaky_relu(jnp.asarray(x), 0.1, out=out) is out
+    assert_same(out, select(x > 0, x, 0.1))
+
+
+def test_immutable_arrays_are_read_only() -> None:
+    x = jnp.ones(4, jnp.float32)
+    with pytest.raises(ValueError, match="x is read-only"):
+        leakyrelu.leaky_relu(x, inplace=True)
+    with pytest.raises(ValueError, match="out is read-only"):
+        leakyrelu.leaky_relu(np.ones(4, np.float32), out=x)
+
+
+def test_other_dtypes_are_named() -> None:
+    with pytest.raises(TypeError, match="x has dtype int32; supported are"):
+        leakyrelu.leaky_relu(jnp.arange(3, dtype=jnp.int32))
+
+
+class Exporter:
+    """The least that DLPack asks of an array."""
+
+    def __init__(self, array: Any, device: tuple[int, int] = (1, 0), requires_grad: bool = False) -> None:
+        self.array, self.device, self.requires_grad = array, device, requires_grad
+
+    def __dlpack__(self, **options: Any) -> Any:
+        if self.device[0] != 1:
+            raise BufferError("not here")
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.device
+
+
+def test_no_copy_is_made() -> None:
+    memory = np.array([-2.0, 4.0], np.float32)
+    out = Exporter(memory)
+    assert leakyrelu.leaky_relu(np.array([-8.0, 1.0], np.float32), 0.5, out=out) is out
+    np.testing.assert_array_equal(memory, [-4.0, 1.0])
+    assert leakyrelu.leaky_relu(out, 0.5, inplace=True) is out
+    np.testing.assert_array_equal(memory, [-2.0, 1.0])
+
+
+def test_another_device_is_named() -> None:
+    with pytest.raises(TypeError, match="x does not give access to its memory by DLPack: not here"):
+        leakyrelu.leaky_relu(Exporter(np.ones(2, np.float32), device=(2, 0)))
+
+
+def test_a_gradient_is_never_lost() -> None:
+    with pytest.raises(TypeError, match=r"x requires a gradient, which would be lost; pass x.detach\(\)"):
+        leakyrelu.leaky_relu(Exporter(np.ones(2, np.float32), requires_grad=True))
