@@ -11,9 +11,11 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
+#include <utility>
 
 #include "kernels.h"
 #include "plain_loop.h"
@@ -28,42 +30,49 @@ constexpr size_t kPage = 4096;
 struct Free {
   void operator()(void* memory) const { std::free(memory); }
 };
+using Pages = std::unique_ptr<void, Free>;
 
-// Input, output and mask on pages of their own; the output 512 bytes off, so that it never has the input's address
-// modulo a page, which stalls loads behind stores.
-struct Memory {
-  explicit Memory(size_t bytes)
-      : bytes(bytes),
-        in_pages(std::aligned_alloc(kPage, bytes)),
-        out_pages(std::aligned_alloc(kPage, bytes + kPage)),
-        mask_pages(std::aligned_alloc(kPage, bytes)) {
-    std::memset(out_pages.get(), 0, bytes + kPage);
-    std::memset(mask_pages.get(), 0x55, bytes);
-  }
-  char* in() const { return static_cast<char*>(in_pages.get()); }
-  char* out() const { return static_cast<char*>(out_pages.get()) + 512; }
-  uint8_t* mask() const { return static_cast<uint8_t*>(mask_pages.get()); }
+Pages Allocate(size_t bytes) {
+  Pages pages(std::aligned_alloc(kPage, bytes));
+  std::memset(pages.get(), 0x55, bytes);
+  return pages;
+}
 
-  // Fills the input with numbers of magnitude 1 to 2 and either sign.
-  void Fill(const DTypeInfo& info) const {
-    std::mt19937_64 generator(1);
+// Numbers of magnitude 1 to 2 and either sign.
+const void* Input(const DTypeInfo& info, size_t bytes) {
+  static std::map<std::pair<leakyrelu_dtype, size_t>, Pages> inputs;
+  Pages& pages = inputs[{info.dtype, bytes}];
+  if (pages == nullptr) {
+    pages = Allocate(bytes);
     const int exponent_bits = info.dtype == LEAKYRELU_FLOAT16 ? 5 : info.dtype == LEAKYRELU_FLOAT64 ? 11 : 8;
     const int bits = static_cast<int>(8 * info.bytes);
     const int mantissa_bits = bits - 1 - exponent_bits;
     const uint64_t one = ((uint64_t{1} << (exponent_bits - 1)) - 1) << mantissa_bits;
+    std::minstd_rand generator(1);
     for (size_t i = 0; i < bytes; i += info.bytes) {
-      const uint64_t random = generator();
+      const uint64_t random = uint64_t{generator()} * 0x9E3779B97F4A7C15u;
       const uint64_t sign = (random >> 63) << (bits - 1);
       const uint64_t number = sign | one | (random & ((uint64_t{1} << mantissa_bits) - 1));
-      std::memcpy(in() + i, &number, info.bytes);
+      std::memcpy(static_cast<char*>(pages.get()) + i, &number, info.bytes);
     }
   }
+  return pages.get();
+}
 
-  size_t bytes;
-  std::unique_ptr<void, Free> in_pages;
-  std::unique_ptr<void, Free> out_pages;
-  std::unique_ptr<void, Free> mask_pages;
-};
+// 512 bytes into a page, so that it never has the input's address modulo a page, which stalls loads behind stores.
+void* Output(size_t bytes) {
+  static std::map<size_t, Pages> outputs;
+  Pages& pages = outputs[bytes];
+  if (pages == nullptr) pages = Allocate(bytes + kPage);
+  return static_cast<char*>(pages.get()) + 512;
+}
+
+uint8_t* Mask(size_t bytes) {
+  static std::map<size_t, Pages> masks;
+  Pages& pages = masks[bytes];
+  if (pages == nullptr) pages = Allocate(bytes / 16 + kPage);
+  return static_cast<uint8_t*>(pages.get());
+}
 
 void Count(benchmark::State& state, size_t elements, size_t bytes) {
   state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * 2 * bytes));
@@ -72,30 +81,31 @@ void Count(benchmark::State& state, size_t elements, size_t bytes) {
 }
 
 void Memcpy(benchmark::State& state, size_t bytes) {
-  const Memory memory(bytes);
-  memory.Fill(leakyrelu::kDTypes[leakyrelu::DTypeIndex(LEAKYRELU_FLOAT32)]);
+  const void* in = Input(leakyrelu::kDTypes[leakyrelu::DTypeIndex(LEAKYRELU_FLOAT32)], bytes);
+  void* out = Output(bytes);
   for (auto _ : state) {
-    std::memcpy(memory.out(), memory.in(), bytes);
+    std::memcpy(out, in, bytes);
     benchmark::ClobberMemory();
   }
   Count(state, bytes / sizeof(float), bytes);
 }
 
 void Plain(benchmark::State& state, const DTypeInfo& info, size_t bytes) {
-  const Memory memory(bytes);
-  memory.Fill(info);
+  const void* in = Input(info, bytes);
+  void* out = Output(bytes);
   for (auto _ : state) {
-    PlainLoop(info.dtype, memory.in(), memory.out(), bytes / info.bytes, 0.01);
+    PlainLoop(info.dtype, in, out, bytes / info.bytes, 0.01);
     benchmark::ClobberMemory();
   }
   Count(state, bytes / info.bytes, bytes);
 }
 
 void Run(benchmark::State& state, leakyrelu::Kernel kernel, const DTypeInfo& info, size_t bytes, bool with_mask) {
-  const Memory memory(bytes);
-  memory.Fill(info);
+  const void* in = Input(info, bytes);
+  void* out = Output(bytes);
+  uint8_t* mask = with_mask ? Mask(bytes) : nullptr;
   for (auto _ : state) {
-    kernel(memory.in(), memory.out(), with_mask ? memory.mask() : nullptr, bytes / info.bytes, 0.01);
+    kernel(in, out, mask, bytes / info.bytes, 0.01);
     benchmark::ClobberMemory();
   }
   Count(state, bytes / info.bytes, bytes);
