@@ -1,6 +1,6 @@
-"""LeakyReLU on real data, checked in the open: scikit-learn's handwritten digits, through the command line tool.
+"""LeakyReLU on real data, in the open: scikit-learn's handwritten digits, by the command line tool.
 
-Leaves in out/: the digits before and after as arrays and as a picture, and the reference page's plot.
+Leaves the digits before and after, as arrays and as a picture, and the page's plot in out/.
 """
 
 import shlex
@@ -24,8 +24,8 @@ console = Console(highlight=False)
 
 def load() -> NDArray[np.float32]:
     """Returns all digits, 8 x 8 pixels each, every pixel with mean 0 and standard deviation 1."""
-    pixels = load_digits().data
-    return StandardScaler().fit_transform(pixels).astype(np.float32).reshape(-1, 8, 8)
+    pixels: NDArray[np.float64] = StandardScaler().fit_transform(load_digits().data)
+    return pixels.astype(np.float32).reshape(-1, 8, 8)
 
 
 def leakyrelu(*arguments: object) -> None:

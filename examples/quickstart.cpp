@@ -1,4 +1,5 @@
-// The reference page's example in C++: m = LeakyReLU(0.1) on two normal random numbers, then on a 3-D array, with gradient.
+// The reference page's example in C++: m = LeakyReLU(0.1) on two normal random numbers, then on a 3-D array, with
+// gradient.
 
 #include <cstdint>
 #include <cstdio>
@@ -54,8 +55,9 @@ int main() {
   std::vector<float> gradient(cube.size(), 1.0f);
   leakyrelu::backward(gradient, mask, gradient, m.negative_slope);
 
-  std::printf("\nLeakyReLU(0.1) on a 2 x 3 x 4 array, kept for the gradient: %zu bytes of mask instead of %zu of input\n",
-              mask.size(), cube.size() * sizeof(float));
+  std::printf(
+      "\nLeakyReLU(0.1) on a 2 x 3 x 4 array, kept for the gradient: %zu bytes of mask instead of %zu of input\n",
+      mask.size(), cube.size() * sizeof(float));
   for (std::size_t row = 0; row < 6; ++row) {
     const auto part = [row](std::vector<float>& all) { return std::span(all).subspan(row * 4, 4); };
     std::printf("[%zu][%zu]\n", row / 3, row % 3);

@@ -1,9 +1,9 @@
 // Walks over memory.
 //
 // A task is a range of consecutive elements in the order of the plan. Within it, as long as input and output are
-// contiguous, the kernel works on them directly. Where one is strided it works on a small buffer that stays in L1, filled
-// by gathering from the input or emptied by scattering to the output; the other side is still used directly if it is
-// contiguous. Chunks begin at whole mask bytes, so that kernels never share a byte.
+// contiguous, the kernel works on them directly. Where one is strided it works on a small buffer that stays in L1,
+// filled by gathering from the input or emptied by scattering to the output; the other side is still used directly if
+// it is contiguous. Chunks begin at whole mask bytes, so that kernels never share a byte.
 
 #include "driver.h"
 
@@ -24,11 +24,12 @@ constexpr int64_t kShortRun = 64;
 // Elements below which a loop copies faster than a call of memcpy.
 constexpr int64_t kShortCopy = 16;
 
-// Bytes of input for each thread at least. Measured with 2 threads (EPYC, 3.7 GHz, forward with mask, warm libgomp): two
-// grains gain 1.55 (float32), 1.26 (bfloat16), 1.10 (float64) over one thread; half as much 1.21, 0.94, 0.63.
+// Bytes of input for each thread at least. Measured with 2 threads (EPYC, 3.7 GHz, forward with mask, warm libgomp):
+// two grains gain 1.55 (float32), 1.26 (bfloat16), 1.10 (float64) over one thread; half as much 1.21, 0.94, 0.63.
 constexpr int64_t kGrainBytes = 128 * 1024;
 
-// Elements whose mask bits fill a cache line. Tasks meet only there, so that no two threads write to one line of the mask.
+// Elements whose mask bits fill a cache line. Tasks meet only there, so that no two threads write to one line of the
+// mask.
 constexpr int64_t kElementsPerMaskLine = 64 * 8;
 
 enum class Direction { kGather, kScatter };
@@ -117,10 +118,11 @@ class Walk {
   void Task(int64_t task) const { Range(Border(task), Border(task + 1)); }
 
  private:
-  // How far a kernel may go on in an array: not at all, along a run of the innermost loop, or from first to last element.
+  // How far a kernel may go on in an array: not at all, along a run of the innermost loop, or from first to last
+  // element.
   enum class Contiguity { kNone, kRun, kWhole };
 
-  Contiguity FindContiguity(const std::byte* data, int64_t Loop::*stride) const {
+  Contiguity FindContiguity(const std::byte* data, int64_t Loop::* stride) const {
     const Loop* loops = plan_.loops;
     int i = plan_.dims - 1;
     if (loops[i].*stride != 1 || reinterpret_cast<uintptr_t>(data) % job_.itemsize != 0) return Contiguity::kNone;
@@ -140,7 +142,8 @@ class Walk {
   void Range(int64_t begin, int64_t end) const {
     const int64_t unit = job_.mask != nullptr ? 8 : 1;
     const int64_t buffer_elements = static_cast<int64_t>(kBufferBytes / job_.itemsize);
-    const bool direct = in_ != Contiguity::kNone && out_ != Contiguity::kNone && plan_.loops[plan_.dims - 1].extent >= kShortRun;
+    const bool direct =
+        in_ != Contiguity::kNone && out_ != Contiguity::kNone && plan_.loops[plan_.dims - 1].extent >= kShortRun;
 
     Cursor cursor(plan_, begin);
     while (begin < end) {
@@ -172,7 +175,8 @@ class Walk {
     const std::byte* in = read_directly ? job_.in + first.in_offset() * Bytes() : buffer;
     std::byte* out = nullptr;
     if (job_.out != nullptr) out = write_directly ? job_.out + first.out_offset() * Bytes() : buffer;
-    job_.kernel(in, out, job_.mask != nullptr ? job_.mask + begin / 8 : nullptr, static_cast<size_t>(count), job_.slope);
+    job_.kernel(in, out, job_.mask != nullptr ? job_.mask + begin / 8 : nullptr, static_cast<size_t>(count),
+                job_.slope);
     if (out == buffer) {
       Cursor target = first;
       Copy<Direction::kScatter>(&target, buffer, count);
@@ -221,10 +225,9 @@ class Walk {
 
 void Run(const Job& job, const Plan& plan, const leakyrelu_executor* executor) {
   const int64_t grains = plan.elements / (kGrainBytes / static_cast<int64_t>(job.itemsize));
-  const int64_t tasks = std::clamp<int64_t>(grains, 1, NumThreads(executor));
+  const int64_t tasks = std::clamp<int64_t>(grains, 1, MaxTasks(executor));
   Walk walk(job, plan, tasks);
-  ParallelFor(
-      executor, tasks, [](void* work, int64_t task) { static_cast<const Walk*>(work)->Task(task); }, &walk);
+  ParallelFor(executor, tasks, [](void* work, int64_t task) { static_cast<const Walk*>(work)->Task(task); }, &walk);
 }
 
 }  // namespace leakyrelu

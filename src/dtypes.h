@@ -10,10 +10,10 @@
 #include "leakyrelu/leakyrelu.h"
 
 // X(constant, name, lanes type in kernels.cc, bytes an element, type of the slope), in the order of the constants.
-#define LEAKYRELU_FOR_EACH_DTYPE(X)                               \
-  X(LEAKYRELU_FLOAT16, "float16", Float16Lanes, 2, float)         \
-  X(LEAKYRELU_BFLOAT16, "bfloat16", BFloat16Lanes, 2, float)      \
-  X(LEAKYRELU_FLOAT32, "float32", FloatLanes<float>, 4, float)    \
+#define LEAKYRELU_FOR_EACH_DTYPE(X)                            \
+  X(LEAKYRELU_FLOAT16, "float16", Float16Lanes, 2, float)      \
+  X(LEAKYRELU_BFLOAT16, "bfloat16", BFloat16Lanes, 2, float)   \
+  X(LEAKYRELU_FLOAT32, "float32", FloatLanes<float>, 4, float) \
   X(LEAKYRELU_FLOAT64, "float64", FloatLanes<double>, 8, double)
 
 namespace leakyrelu {
@@ -25,17 +25,14 @@ struct DTypeInfo {
   size_t slope_bytes;  // of the type that the slope is rounded to: 4 = float32, 8 = float64
 };
 
-#define LEAKYRELU_DTYPE_INFO(constant, name, lanes, bytes, slope) \
-  DTypeInfo{constant, name, bytes, sizeof(slope)},
+#define LEAKYRELU_DTYPE_INFO(constant, name, lanes, bytes, slope) DTypeInfo{constant, name, bytes, sizeof(slope)},
 inline constexpr DTypeInfo kDTypes[] = {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_DTYPE_INFO)};
 #undef LEAKYRELU_DTYPE_INFO
 
 inline constexpr size_t kNumDTypes = sizeof(kDTypes) / sizeof(kDTypes[0]);
 
 // Position of a dtype in kDTypes and in every table made from it; kNumDTypes or more for what is no dtype.
-constexpr size_t DTypeIndex(leakyrelu_dtype dtype) {
-  return static_cast<size_t>(static_cast<uint32_t>(dtype) - 1u);
-}
+constexpr size_t DTypeIndex(leakyrelu_dtype dtype) { return static_cast<size_t>(static_cast<uint32_t>(dtype) - 1u); }
 
 }  // namespace leakyrelu
 

@@ -8,14 +8,13 @@
 #include <cstring>
 #include <limits>
 
-// Highway would compile the plain fallback target as one-lane HWY_SCALAR under GCC before 12.3, for a GCC bug in high-half
-// integer multiplication (gcc.gnu.org/PR106322). No kernel multiplies integers, so take the full 128-bit one.
+// Highway would compile the plain fallback target as one-lane HWY_SCALAR under GCC before 12.3, for a GCC bug in
+// high-half integer multiplication (gcc.gnu.org/PR106322). No kernel multiplies integers, so take the full 128-bit one.
 #define HWY_BROKEN_EMU128 0
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep; must come before highway.h
-
 #include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
@@ -125,8 +124,8 @@ const Kernels* Table() {
 #define LEAKYRELU_FORWARD(constant, name, lanes, bytes, slope) &Forward<lanes>,
 #define LEAKYRELU_BACKWARD(constant, name, lanes, bytes, slope) &Backward<lanes>,
   static const Kernels kTable = {hwy::TargetName(HWY_TARGET),
-                                     {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_FORWARD)},
-                                     {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_BACKWARD)}};
+                                 {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_FORWARD)},
+                                 {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_BACKWARD)}};
 #undef LEAKYRELU_FORWARD
 #undef LEAKYRELU_BACKWARD
   return &kTable;

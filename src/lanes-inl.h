@@ -36,9 +36,9 @@ struct HalfLanes {
   static HWY_INLINE V Select(M mask, V a, V b) { return hn::IfThenElse(mask, a, b); }
 };
 
-// A 16-bit format as 32-bit lanes, each of which holds two numbers: no shuffle is needed to widen them, only a shift or an
-// AND. Format says how numbers in the upper halves of 32-bit lanes become floats and how floats are rounded back there
-// (what is left in the lower halves does not matter).
+// A 16-bit format as 32-bit lanes, each of which holds two numbers: no shuffle is needed to widen them, only a shift or
+// an AND. Format says how numbers in the upper halves of 32-bit lanes become floats and how floats are rounded back
+// there (what is left in the lower halves does not matter).
 template <class Format>
 struct PairLanes : HalfLanes<Format::kInfinity> {
   using typename HalfLanes<Format::kInfinity>::D;
@@ -60,8 +60,8 @@ struct PairLanes : HalfLanes<Format::kInfinity> {
   }
 };
 
-// bfloat16 is the upper half of a float32. For 16 elements on AVX2: 2 instructions to widen, 2 multiplications, 2 x 4 to
-// round, 2 to merge; with load, Positive (2), Select and store 19.
+// bfloat16 is the upper half of a float32. For 16 elements on AVX2: 2 instructions to widen, 2 multiplications, 2 x 4
+// to round, 2 to merge; with load, Positive (2), Select and store 19.
 struct BFloat16 {
   static constexpr int16_t kInfinity = 0x7F80;
 

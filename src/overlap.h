@@ -9,7 +9,8 @@ namespace leakyrelu {
 // True if a byte belongs to an element of `a` and to one of `b`.
 //
 // The question is whether a sum of multiples hits a number, which can take exponential time. For strides that nest, as
-// those of slices, permutations and reshapes do, it takes a few steps; after kMaxOverlapSteps the answer is a cautious true.
+// those of slices, permutations and reshapes do, it takes a few steps; after kMaxOverlapSteps the answer is a cautious
+// true.
 bool SharesMemory(const Layout& a, const Layout& b);
 
 // True if two indices of `a` are the same element. Cautious in the same way.

@@ -14,14 +14,14 @@ inline constexpr int kMaxDims = 62;
 
 // An array with its extents of 1 dropped, its defaults filled in and its bounds known not to overflow.
 struct Layout {
-  uintptr_t address;   // of element (0, 0, ...)
-  int64_t itemsize;    // bytes an element
-  int64_t elements;    // 0: there are no dims and no bounds
+  uintptr_t address;  // of element (0, 0, ...)
+  int64_t itemsize;   // bytes an element
+  int64_t elements;   // 0: there are no dims and no bounds
   int dims;
   int64_t extents[kMaxDims];  // each at least 2
   int64_t strides[kMaxDims];  // in elements
-  int64_t first_byte;  // lowest address of any element
-  int64_t last_byte;   // highest address of any byte of an element
+  int64_t first_byte;         // lowest address of any element
+  int64_t last_byte;          // highest address of any byte of an element
 };
 
 // Reads `array`, whose dtype has been checked. Every status but LEAKYRELU_OK leaves `layout` unspecified.

@@ -13,6 +13,9 @@
 namespace leakyrelu {
 namespace {
 
+// libgomp ends the process when the system refuses it a thread, so a wish for a million is not passed on.
+constexpr int32_t kMaxThreadsPerCore = 8;
+
 std::atomic<int32_t> chosen_num_threads{0};  // 0: not chosen, OpenMP's default counts
 
 // A child of fork() inherits libgomp's records of a thread pool but not the threads, and would wait for them for ever.
@@ -33,6 +36,12 @@ int32_t NumThreads(const leakyrelu_executor* executor) {
   if (executor != nullptr) return executor->num_threads;
   const int32_t chosen = chosen_num_threads.load(std::memory_order_relaxed);
   return chosen > 0 ? chosen : std::max(1, omp_get_max_threads());
+}
+
+int64_t MaxTasks(const leakyrelu_executor* executor) {
+  const int64_t num_threads = NumThreads(executor);
+  if (executor != nullptr) return num_threads;
+  return std::min<int64_t>(num_threads, int64_t{kMaxThreadsPerCore} * omp_get_num_procs());
 }
 
 void SetNumThreads(int32_t num_threads) { chosen_num_threads.store(num_threads, std::memory_order_relaxed); }

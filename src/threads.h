@@ -8,8 +8,11 @@
 
 namespace leakyrelu {
 
-// The most tasks that a call is split into, at least 1.
+// See leakyrelu_get_num_threads; an executor's own number where there is one.
 int32_t NumThreads(const leakyrelu_executor* executor);
+
+// The most tasks that a call is split into, at least 1.
+int64_t MaxTasks(const leakyrelu_executor* executor);
 
 // Calls task(work, i) for every i in [0, tasks) and returns when all are done. Lets through what the executor throws.
 void ParallelFor(const leakyrelu_executor* executor, int64_t tasks, leakyrelu_task task, void* work);

@@ -1,7 +1,7 @@
 // leakyrelu._core: hands NumPy arrays to the C functions, and other libraries' arrays to NumPy and back by DLPack.
 //
-// No arithmetic and no stride logic. leakyrelu/_array.py is the only caller and says what is wrong with one array (kind,
-// dtype, read-only); what is wrong between two of them, or with memory, the C functions say.
+// No arithmetic and no stride logic. leakyrelu/_array.py is the only caller and says what is wrong with one array
+// (kind, dtype, read-only); what is wrong between two of them, or with memory, the C functions say.
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -131,8 +131,8 @@ NB_MODULE(_core, module) {
   module.attr("DTYPES") = DTypes();
   module.def("forward", &Forward, "x"_a, "y"_a.none(), "negative_slope"_a, "mask"_a.none(), "dtype"_a);
   module.def("backward", &Backward, "grad"_a, "mask"_a, "out"_a, "negative_slope"_a, "dtype"_a);
-  module.def("readable_from_dlpack",
-             &FromDlpack<nb::ndarray<nb::ro, nb::device::cpu>, nb::ndarray<nb::ro, nb::numpy>>, "source"_a.noconvert());
+  module.def("readable_from_dlpack", &FromDlpack<nb::ndarray<nb::ro, nb::device::cpu>, nb::ndarray<nb::ro, nb::numpy>>,
+             "source"_a.noconvert());
   module.def("writable_from_dlpack", &WritableFromDlpack, "source"_a);
   module.def("bfloat16_to_dlpack", &BFloat16ToDlpack, "array"_a.noconvert(), "owner"_a);
   module.def("targets", &Targets);

@@ -95,8 +95,9 @@ LEAKYRELU_API leakyrelu_status leakyrelu_forward(const leakyrelu_array* x, const
                                                  double negative_slope, uint8_t* mask,
                                                  const leakyrelu_executor* executor);
 
-/* dx = x > 0 ? dy : dy * negative_slope, with x > 0 read from the mask that leakyrelu_forward wrote. dx may hold exactly
- * the same elements as dy. Linear in dy, so this is its own derivative: call it again for gradients of any order. */
+/* dx = x > 0 ? dy : dy * negative_slope, with x > 0 read from the mask that leakyrelu_forward wrote. dx may hold
+ * exactly the same elements as dy. Linear in dy, so this is its own derivative: call it again for gradients of any
+ * order. */
 LEAKYRELU_API leakyrelu_status leakyrelu_backward(const leakyrelu_array* dy, const uint8_t* mask,
                                                   const leakyrelu_array* dx, double negative_slope,
                                                   const leakyrelu_executor* executor);
@@ -110,7 +111,8 @@ LEAKYRELU_API const char* leakyrelu_status_message(leakyrelu_status status);
 /* The most threads that a call without an executor uses: what was set, else the machine's (or OMP_NUM_THREADS). */
 LEAKYRELU_API int32_t leakyrelu_get_num_threads(void);
 
-/* Sets it for the whole process. LEAKYRELU_ERROR_NUM_THREADS for counts below 1. */
+/* Sets it for the whole process. LEAKYRELU_ERROR_NUM_THREADS for counts below 1. However large it is, no call starts
+ * more than 8 threads for each core. */
 LEAKYRELU_API leakyrelu_status leakyrelu_set_num_threads(int32_t num_threads);
 
 #ifdef __cplusplus

@@ -115,9 +115,7 @@ struct c_array {
   std::array<std::int64_t, Rank> shape;
   std::array<std::int64_t, Rank> strides;
 
-  leakyrelu_array get() const {
-    return {data, dtype, static_cast<std::int32_t>(Rank), shape.data(), strides.data()};
-  }
+  leakyrelu_array get() const { return {data, dtype, static_cast<std::int32_t>(Rank), shape.data(), strides.data()}; }
   std::int64_t elements() const {  // unchecked: of a view that exists
     std::int64_t product = 1;
     for (std::int64_t extent : shape) product *= extent;
