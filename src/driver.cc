@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "threads.h"
 
@@ -166,21 +167,23 @@ class Walk {
     const bool read_directly = in_ == Contiguity::kWhole || (in_ == Contiguity::kRun && one_run);
     const bool write_directly = out_ == Contiguity::kWhole || (out_ == Contiguity::kRun && one_run);
 
-    const Cursor first = *cursor;
+    const std::byte* in = read_directly ? job_.in + cursor->in_offset() * Bytes() : buffer;
+    std::byte* out = nullptr;
+    std::optional<Cursor> target;
+    if (job_.out != nullptr && write_directly) {
+      out = job_.out + cursor->out_offset() * Bytes();
+    } else if (job_.out != nullptr) {
+      out = buffer;
+      target = *cursor;
+    }
     if (read_directly) {
       cursor->Skip(count);
     } else {
       Copy<Direction::kGather>(cursor, buffer, count);
     }
-    const std::byte* in = read_directly ? job_.in + first.in_offset() * Bytes() : buffer;
-    std::byte* out = nullptr;
-    if (job_.out != nullptr) out = write_directly ? job_.out + first.out_offset() * Bytes() : buffer;
-    job_.kernel(in, out, job_.mask != nullptr ? job_.mask + begin / 8 : nullptr, static_cast<size_t>(count),
-                job_.slope);
-    if (out == buffer) {
-      Cursor target = first;
-      Copy<Direction::kScatter>(&target, buffer, count);
-    }
+    uint8_t* mask = job_.mask != nullptr ? job_.mask + begin / 8 : nullptr;
+    job_.kernel(in, out, mask, static_cast<size_t>(count), job_.slope);
+    if (target) Copy<Direction::kScatter>(&*target, buffer, count);
   }
 
   template <Direction direction>
@@ -225,7 +228,7 @@ class Walk {
 
 void Run(const Job& job, const Plan& plan, const leakyrelu_executor* executor) {
   const int64_t grains = plan.elements / (kGrainBytes / static_cast<int64_t>(job.itemsize));
-  const int64_t tasks = std::clamp<int64_t>(grains, 1, MaxTasks(executor));
+  const int64_t tasks = grains <= 1 ? 1 : std::min(grains, MaxTasks(executor));  // OpenMP's answer takes 0.4 us
   Walk walk(job, plan, tasks);
   ParallelFor(executor, tasks, [](void* work, int64_t task) { static_cast<const Walk*>(work)->Task(task); }, &walk);
 }

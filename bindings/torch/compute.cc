@@ -1,0 +1,130 @@
+// Hands tensors' memory to the core, on torch's own threads.
+
+#include "compute.h"
+
+#include <ATen/EmptyTensor.h>
+#include <ATen/Functions.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <array>
+
+#include "leakyrelu/leakyrelu.h"
+#include "plain.h"
+
+namespace leakyrelu::tensors {
+namespace {
+
+// A tensor with its dims in `order`, as the core sees it.
+struct View {
+  View(const at::Tensor& tensor, const Order& order)
+      : array{tensor.data_ptr(), static_cast<leakyrelu_dtype>(DType(tensor)), static_cast<int32_t>(tensor.dim()),
+              tensor.sizes().data(), tensor.strides().data()} {
+    if (order.empty()) return;
+    for (const int8_t dim : order) {
+      sizes.push_back(tensor.size(dim));
+      strides.push_back(tensor.stride(dim));
+    }
+    array.shape = sizes.data();
+    array.strides = strides.data();
+  }
+  View(const View&) = delete;
+  View& operator=(const View&) = delete;
+
+  c10::SmallVector<int64_t, 8> sizes;
+  c10::SmallVector<int64_t, 8> strides;
+  leakyrelu_array array;
+};
+
+leakyrelu_executor TorchThreads() {
+  return {nullptr,
+          [](void*, int64_t tasks, leakyrelu_task task, void* work) {
+            at::parallel_for(0, tasks, 1, [&](int64_t begin, int64_t end) {
+              for (int64_t i = begin; i < end; ++i) task(work, i);
+            });
+          },
+          at::in_parallel_region() ? 1 : std::max(1, at::get_num_threads())};
+}
+
+void Check(leakyrelu_status status) { TORCH_CHECK(status == LEAKYRELU_OK, leakyrelu_status_message(status)); }
+
+uint8_t* Bytes(const at::Tensor& mask) { return mask.defined() ? static_cast<uint8_t*>(mask.data_ptr()) : nullptr; }
+
+}  // namespace
+
+Order MemoryOrder(const at::Tensor& tensor) {
+  Order order;
+  if (tensor.is_contiguous()) return order;
+  for (int64_t dim = 0; dim < tensor.dim(); ++dim) order.push_back(static_cast<int8_t>(dim));
+  std::stable_sort(order.begin(), order.end(), [&](int8_t a, int8_t b) { return tensor.stride(a) > tensor.stride(b); });
+  return order;
+}
+
+at::Tensor EmptyMask(int64_t elements) {
+  return at::detail::empty_cpu({static_cast<int64_t>(leakyrelu_mask_bytes(elements))}, at::TensorOptions(at::kByte));
+}
+
+at::Tensor EmptyLike(const at::Tensor& input) {
+  const at::TensorOptions options(input.scalar_type());
+  if (input.is_contiguous()) return at::detail::empty_cpu(input.sizes(), options);
+  if (input.is_non_overlapping_and_dense())
+    return at::detail::empty_strided_cpu(input.sizes(), input.strides(), options);
+  return at::empty_like(input, options, at::MemoryFormat::Preserve);
+}
+
+void Forward(const at::Tensor& input, const at::Tensor& output, double slope, const at::Tensor& mask,
+             const Order& order) {
+  const View x(input, order);
+  const View y(output, order);
+  const leakyrelu_executor executor = TorchThreads();
+  Check(leakyrelu_forward(&x.array, &y.array, slope, Bytes(mask), &executor));
+}
+
+at::Tensor Backward(const at::Tensor& grad, const at::Tensor& mask, double slope, const Order& order) {
+  TORCH_CHECK(mask.numel() == static_cast<int64_t>(leakyrelu_mask_bytes(grad.numel())), "mask has ", mask.numel(),
+              " bytes; ", grad.numel(), " elements need ", leakyrelu_mask_bytes(grad.numel()));
+  at::Tensor result;
+  if (order.empty() || grad.is_non_overlapping_and_dense()) {
+    result = grad.is_non_overlapping_and_dense()
+                 ? EmptyLike(grad)
+                 : at::detail::empty_cpu(grad.sizes(), at::TensorOptions(grad.scalar_type()));
+  } else {  // an expanded gradient, say, has no order of its own: dense in the mask's
+    c10::SmallVector<int64_t, 8> strides(order.size());
+    int64_t stride = 1;
+    for (auto dim = order.rbegin(); dim != order.rend(); ++dim) {
+      strides[static_cast<size_t>(*dim)] = stride;
+      stride *= std::max<int64_t>(grad.size(*dim), 1);
+    }
+    result = at::detail::empty_strided_cpu(grad.sizes(), strides, at::TensorOptions(grad.scalar_type()));
+  }
+  const View dy(grad, order);
+  const View dx(result, order);
+  const leakyrelu_executor executor = TorchThreads();
+  Check(leakyrelu_backward(&dy.array, Bytes(mask), &dx.array, slope, &executor));
+  return result;
+}
+
+at::Tensor BackwardComposed(const at::Tensor& grad, const at::Tensor& mask, double slope, const Order& order) {
+  c10::SymDimVector sizes;
+  c10::SmallVector<int64_t, 8> inverse(order.size());
+  for (size_t i = 0; i < order.size(); ++i) {
+    sizes.push_back(grad.sym_size(order[i]));
+    inverse[static_cast<size_t>(order[i])] = static_cast<int64_t>(i);
+  }
+  const at::Tensor shifts = at::arange(8, mask.options());
+  const at::Tensor bits = mask.unsqueeze(-1).bitwise_right_shift(shifts).bitwise_and(1).to(at::kBool);
+  at::Tensor positive = bits.reshape(-1).narrow_symint(0, 0, grad.sym_numel());
+  positive = order.empty() ? positive.view_symint(grad.sym_sizes()) : positive.view_symint(sizes).permute(inverse);
+  return at::where(positive, grad, grad.mul(slope));
+}
+
+at::Tensor MaskComposed(const at::Tensor& input) {
+  const at::Tensor positive = input.gt(0).reshape(-1).to(at::kByte);
+  const c10::SymInt elements = input.sym_numel();
+  const c10::SymInt padding = (elements + 7) / 8 * 8 - elements;
+  const at::Tensor padded = at::constant_pad_nd_symint(positive, {c10::SymInt(0), padding});
+  const at::Tensor shifts = at::arange(8, padded.options());
+  return padded.reshape({-1, 8}).bitwise_left_shift(shifts).sum(-1, /*keepdim=*/false, at::kByte);
+}
+
+}  // namespace leakyrelu::tensors

@@ -1,0 +1,37 @@
+// Tensors to the core: no autograd and no arithmetic here.
+#ifndef LEAKYRELU_BINDINGS_TORCH_COMPUTE_H_
+#define LEAKYRELU_BINDINGS_TORCH_COMPUTE_H_
+
+#include <ATen/core/Tensor.h>
+
+namespace leakyrelu::tensors {
+
+// The order of dims, outermost first, in which a mask counts elements. Empty: as they are (C order). A mask in the
+// order of the input's memory makes one long run of any dense tensor, channels_last included.
+using Order = c10::SmallVector<int8_t, 8>;
+
+Order MemoryOrder(const at::Tensor& tensor);
+
+// The mask's tensor: ceil(elements / 8) bytes of uint8.
+at::Tensor EmptyMask(int64_t elements);
+
+// A fresh tensor of the input's shape with torch's strides: the input's where that is dense, else dense in its order.
+at::Tensor EmptyLike(const at::Tensor& input);
+
+// output = LeakyReLU(input), mask = input > 0. All plain; output may be input; mask may be undefined. Errors are
+// RuntimeError, thrown before anything is written.
+void Forward(const at::Tensor& input, const at::Tensor& output, double slope, const at::Tensor& mask,
+             const Order& order);
+
+// The gradient of the input, fresh, all plain. `order` is that of the mask.
+at::Tensor Backward(const at::Tensor& grad, const at::Tensor& mask, double slope, const Order& order);
+
+// The same for every other kind of tensor, composed of differentiable torch operations.
+at::Tensor BackwardComposed(const at::Tensor& grad, const at::Tensor& mask, double slope, const Order& order);
+
+// input > 0 as a mask in C order, composed of torch operations.
+at::Tensor MaskComposed(const at::Tensor& input);
+
+}  // namespace leakyrelu::tensors
+
+#endif  // LEAKYRELU_BINDINGS_TORCH_COMPUTE_H_

@@ -1,0 +1,126 @@
+// leakyrelu._torch: the operators, and a CPython function that reaches them without torch's argument parser.
+//
+// leaky_relu(input, negative_slope=0.01, inplace=False) decides within nanoseconds whether the library takes the call.
+// What it does not take (anything but a plain tensor and a plain number, or with a mode at work) goes, unchanged, to
+// the Python function that leakyrelu/torch.py has given by set_fallback.
+
+#include <ATen/PythonTorchFunctionTLS.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/record_function.h>
+#include <torch/csrc/Exceptions.h>
+#include <torch/csrc/autograd/python_variable.h>
+#include <torch/csrc/utils/pybind.h>
+
+#include <optional>
+
+#include "ops.h"
+
+namespace leakyrelu::tensors {
+namespace {
+
+// Below as many elements, letting go of the GIL costs more than the work.
+constexpr int64_t kGilElements = 16384;
+
+PyObject* fallback = nullptr;
+
+struct Arguments {
+  PyObject* input = nullptr;
+  PyObject* negative_slope = nullptr;  // null: the default
+  PyObject* inplace = nullptr;         // likewise
+};
+
+// False if the arguments are not what the signature says; the fallback then finds the words for it.
+bool Parse(PyObject* const* args, Py_ssize_t nargs, PyObject* names, Arguments* result) {
+  PyObject** const slots[] = {&result->input, &result->negative_slope, &result->inplace};
+  if (nargs > 3) return false;
+  for (Py_ssize_t i = 0; i < nargs; ++i) *slots[i] = args[i];
+  const Py_ssize_t named = names != nullptr ? PyTuple_GET_SIZE(names) : 0;
+  for (Py_ssize_t i = 0; i < named; ++i) {
+    PyObject* name = PyTuple_GET_ITEM(names, i);
+    PyObject** slot = PyUnicode_CompareWithASCIIString(name, "negative_slope") == 0 ? slots[1]
+                      : PyUnicode_CompareWithASCIIString(name, "inplace") == 0      ? slots[2]
+                      : PyUnicode_CompareWithASCIIString(name, "input") == 0        ? slots[0]
+                                                                                    : nullptr;
+    if (slot == nullptr || *slot != nullptr) return false;
+    *slot = args[nargs + i];
+  }
+  return result->input != nullptr;
+}
+
+// Exact floats and ints; everything else that torch takes for a number is left to torch.
+std::optional<double> Number(PyObject* object) {
+  if (object == nullptr) return 0.01;
+  if (PyFloat_CheckExact(object)) return PyFloat_AS_DOUBLE(object);
+  if (!PyLong_CheckExact(object)) return std::nullopt;
+  const double value = PyLong_AsDouble(object);
+  if (value == -1.0 && PyErr_Occurred() != nullptr) {
+    PyErr_Clear();
+    return std::nullopt;
+  }
+  return value;
+}
+
+// By way of the dispatcher where a profiler listens, so that it sees the call.
+at::Tensor Recorded(const at::Tensor& input, double slope) {
+  if (!at::hasCallbacks()) return EagerLeakyRelu(input, slope);
+  static const auto op = c10::Dispatcher::singleton()
+                             .findSchemaOrThrow("leakyrelu::leaky_relu", "")
+                             .typed<at::Tensor(const at::Tensor&, const at::Scalar&)>();
+  return op.call(input, slope);
+}
+
+void RecordedInPlace(const at::Tensor& input, double slope) {
+  if (!at::hasCallbacks()) return EagerLeakyReluInPlace(input, slope);
+  static const auto op = c10::Dispatcher::singleton()
+                             .findSchemaOrThrow("leakyrelu::leaky_relu_", "")
+                             .typed<at::Tensor&(at::Tensor&, const at::Scalar&)>();
+  at::Tensor self = input;
+  op.call(self, slope);
+}
+
+template <class Function>
+auto WithoutGil(const at::Tensor& input, Function function) {
+  if (input.numel() < kGilElements) return function();
+  const pybind11::gil_scoped_release release;
+  return function();
+}
+
+PyObject* LeakyRelu(PyObject* /*module*/, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
+  HANDLE_TH_ERRORS
+  Arguments arguments;
+  if (Parse(args, nargs, names, &arguments) && THPVariable_CheckExact(arguments.input) &&
+      (arguments.inplace == nullptr || PyBool_Check(arguments.inplace)) && !at::impl::torch_function_mode_enabled()) {
+    const std::optional<double> slope = Number(arguments.negative_slope);
+    const at::Tensor& input = THPVariable_Unpack(arguments.input);
+    if (slope && arguments.inplace != Py_True && CanTake(input)) {
+      return THPVariable_Wrap(WithoutGil(input, [&] { return Recorded(input, *slope); }));
+    }
+    if (slope && arguments.inplace == Py_True && CanTakeInPlace(input)) {
+      WithoutGil(input, [&] { RecordedInPlace(input, *slope); });
+      return Py_NewRef(arguments.input);
+    }
+  }
+  return PyObject_Vectorcall(fallback, args, static_cast<size_t>(nargs), names);
+  END_HANDLE_TH_ERRORS
+}
+
+PyObject* SetFallback(PyObject* /*module*/, PyObject* function) {
+  Py_XSETREF(fallback, Py_NewRef(function));
+  Py_RETURN_NONE;
+}
+
+PyMethodDef methods[] = {
+    {"leaky_relu", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(LeakyRelu)),
+     METH_FASTCALL | METH_KEYWORDS,
+     "leaky_relu(input, negative_slope=0.01, inplace=False)\n--\n\nSee leakyrelu.torch.leaky_relu."},
+    {"set_fallback", SetFallback, METH_O, "Sets the function that takes what leaky_relu does not."},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "leakyrelu._torch", nullptr, -1, methods, nullptr, nullptr, nullptr, nullptr};
+
+}  // namespace
+}  // namespace leakyrelu::tensors
+
+PyMODINIT_FUNC PyInit__torch() { return PyModule_Create(&leakyrelu::tensors::definition); }

@@ -1,0 +1,193 @@
+// The operators and their autograd: torch.ops.leakyrelu.*, and the functions behind torch.hpp and the fast call.
+
+#include "ops.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <torch/csrc/autograd/VariableTypeUtils.h>
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/functions/utils.h>
+#include <torch/csrc/autograd/saved_variable.h>
+#include <torch/csrc/dynamo/compiled_autograd.h>
+#include <torch/library.h>
+
+#include "compute.h"
+#include "leakyrelu/torch.hpp"
+#include "plain.h"
+
+namespace leakyrelu::tensors {
+namespace {
+
+namespace ag = ::torch::autograd;
+
+at::Tensor DifferentiableBackward(const at::Tensor& grad, const at::Tensor& mask, double slope, const Order& order);
+
+// The backward of LeakyReLU, kept as a mask and a slope. It is linear in the gradient, so the node of its own backward
+// is of the same class and has the same mask.
+class LeakyReluBackward : public ag::Node {
+ public:
+  LeakyReluBackward(const at::Tensor& mask, double slope, Order order, ag::edge_list&& next_edges)
+      : ag::Node(std::move(next_edges)), mask_(mask, /*is_output=*/false), slope_(slope), order_(std::move(order)) {}
+
+  std::string name() const override { return "LeakyReluBackward"; }
+
+  ag::variable_list apply(ag::variable_list&& grads) override {
+    if (!grads[0].defined() || !task_should_compute_output(0)) return {at::Tensor()};
+    std::unique_lock<std::mutex> lock(mutex_);
+    const at::Tensor mask = mask_.unpack();
+    lock.unlock();
+    return {DifferentiableBackward(grads[0], mask, slope_, order_)};
+  }
+
+  void release_variables() override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    mask_.reset_data();
+  }
+
+  void compiled_args(ag::CompiledNodeArgs& args) const override {
+    args.collect(mask_, /*is_output=*/false);
+    args.collect(slope_);
+    for (const int8_t dim : order_) args.collect(int64_t{dim});
+  }
+
+  ag::variable_list apply_with_saved(const ag::variable_list& grads, ag::SwapSavedVariables& saved) override {
+    saved.before(mask_);
+    ag::variable_list result = apply(ag::variable_list(grads));
+    saved.after(mask_);
+    return result;
+  }
+
+ private:
+  ag::SavedVariable mask_;
+  double slope_;
+  Order order_;
+};
+
+auto MakeNode(const at::Tensor& input, const at::Tensor& mask, double slope, const Order& order) {
+  return c10::make_intrusive<LeakyReluBackward>(mask, slope, order, ag::collect_next_edges(input));
+}
+
+at::Tensor DifferentiableBackward(const at::Tensor& grad, const at::Tensor& mask, double slope, const Order& order) {
+  if (!IsEager() || !IsPlain(grad) || !IsPlainMask(mask) || ag::isFwGradDefined(grad)) {
+    return BackwardComposed(grad, mask, slope, order);
+  }
+  at::Tensor result = Backward(grad, mask, slope, order);
+  if (ag::compute_requires_grad(grad)) ag::set_history(result, MakeNode(grad, mask, slope, order));
+  return result;
+}
+
+// In place for tensors that the library does not take. torch's own backward refuses negative slopes in place; then the
+// result is computed from a copy, which is what backward sees, and copied back.
+at::Tensor& InPlaceComposed(at::Tensor& self, const at::Scalar& slope) {
+  if (slope.isComplex() || !(slope.toDouble() < 0)) return at::leaky_relu_(self, slope);
+  return self.copy_(at::leaky_relu(self.clone(), slope));
+}
+
+// ---- Kernels of the operators
+
+at::Tensor LeakyRelu(const at::Tensor& self, const at::Scalar& slope) {
+  return CanTake(self) && !slope.isComplex() ? EagerLeakyRelu(self, slope.toDouble()) : at::leaky_relu(self, slope);
+}
+
+at::Tensor& LeakyReluInPlace(at::Tensor& self, const at::Scalar& slope) {
+  if (CanTakeInPlace(self) && !slope.isComplex()) {
+    EagerLeakyReluInPlace(self, slope.toDouble());
+    return self;
+  }
+  return InPlaceComposed(self, slope);
+}
+
+std::tuple<at::Tensor, at::Tensor> LeakyReluWithMask(const at::Tensor& self, const at::Scalar& slope) {
+  if (!CanTake(self) || slope.isComplex()) return {at::leaky_relu(self, slope), MaskComposed(self)};
+  const at::Tensor mask = EmptyMask(self.numel());
+  at::Tensor output = EmptyLike(self);
+  Forward(self, output, slope.toDouble(), mask, Order());
+  if (ag::compute_requires_grad(self)) ag::set_history(output, MakeNode(self, mask, slope.toDouble(), Order()));
+  return {output, mask};
+}
+
+at::Tensor LeakyReluBackwardOp(const at::Tensor& grad, const at::Tensor& mask, const at::Scalar& slope) {
+  return DifferentiableBackward(grad, mask, slope.toDouble(), Order());
+}
+
+// Below autograd.
+at::Tensor CpuLeakyRelu(const at::Tensor& self, const at::Scalar& slope) {
+  if (!IsPlain(self) || slope.isComplex()) return at::leaky_relu(self, slope);
+  at::Tensor output = EmptyLike(self);
+  Forward(self, output, slope.toDouble(), at::Tensor(), Order());
+  return output;
+}
+
+at::Tensor& CpuLeakyReluInPlace(at::Tensor& self, const at::Scalar& slope) {
+  if (!IsPlain(self) || slope.isComplex()) return at::leaky_relu_(self, slope);
+  Forward(self, self, slope.toDouble(), at::Tensor(), Order());
+  return self;
+}
+
+}  // namespace
+
+bool CanTake(const at::Tensor& input) {
+  return (IsEager() || IsInference()) && IsPlain(input) && !ag::isFwGradDefined(input);
+}
+
+bool CanTakeInPlace(const at::Tensor& input) {
+  return IsEager() && IsPlain(input) && !ag::isFwGradDefined(input) && !input.is_inference();
+}
+
+at::Tensor EagerLeakyRelu(const at::Tensor& input, double slope) {
+  at::Tensor output = EmptyLike(input);
+  if (!ag::compute_requires_grad(input)) {
+    Forward(input, output, slope, at::Tensor(), Order());
+    return output;
+  }
+  const Order order = MemoryOrder(input);
+  const at::Tensor mask = EmptyMask(input.numel());
+  Forward(input, output, slope, mask, order);
+  ag::set_history(output, MakeNode(input, mask, slope, order));
+  return output;
+}
+
+void EagerLeakyReluInPlace(const at::Tensor& input, double slope) {
+  const bool requires_grad = ag::compute_requires_grad(input);
+  ag::check_inplace(input, requires_grad);
+  const Order order = requires_grad ? MemoryOrder(input) : Order();
+  const at::Tensor mask = requires_grad ? EmptyMask(input.numel()) : at::Tensor();
+  Forward(input, input, slope, mask, order);
+  ag::increment_version(input);
+  if (requires_grad) ag::rebase_history(input, MakeNode(input, mask, slope, order));
+}
+
+}  // namespace leakyrelu::tensors
+
+// Outside, for torch's macros.
+namespace ops = leakyrelu::tensors;
+
+at::Tensor leakyrelu::torch::leaky_relu(at::Tensor input, double negative_slope, bool inplace) {
+  if (!inplace) return ops::LeakyRelu(input, negative_slope);
+  return ops::LeakyReluInPlace(input, negative_slope);
+}
+
+TORCH_LIBRARY(leakyrelu, library) {
+  const std::vector<at::Tag> pointwise = {at::Tag::pt2_compliant_tag, at::Tag::pointwise};
+  const std::vector<at::Tag> compliant = {at::Tag::pt2_compliant_tag};
+  library.def("leaky_relu(Tensor self, Scalar negative_slope=0.01) -> Tensor", pointwise);
+  library.def("leaky_relu_(Tensor(a!) self, Scalar negative_slope=0.01) -> Tensor(a!)", pointwise);
+  library.def("leaky_relu_with_mask(Tensor self, Scalar negative_slope=0.01) -> (Tensor, Tensor)", compliant);
+  library.def("leaky_relu_backward(Tensor grad, Tensor mask, Scalar negative_slope=0.01) -> Tensor", compliant);
+}
+
+TORCH_LIBRARY_IMPL(leakyrelu, CPU, library) {
+  library.impl("leaky_relu", ops::CpuLeakyRelu);
+  library.impl("leaky_relu_", ops::CpuLeakyReluInPlace);
+}
+
+// With autograd. These ask what they have before them and, if it is not plain, compose torch's own operations; so they
+// serve as kernels of every other device, as meta and fake kernels, as batching rules and as decompositions too.
+#define LEAKYRELU_AUTOGRAD_KERNELS(library)                     \
+  library.impl("leaky_relu", ops::LeakyRelu);                   \
+  library.impl("leaky_relu_", ops::LeakyReluInPlace);           \
+  library.impl("leaky_relu_with_mask", ops::LeakyReluWithMask); \
+  library.impl("leaky_relu_backward", ops::LeakyReluBackwardOp)
+
+TORCH_LIBRARY_IMPL(leakyrelu, AutogradCPU, library) { LEAKYRELU_AUTOGRAD_KERNELS(library); }
+TORCH_LIBRARY_IMPL(leakyrelu, CompositeImplicitAutograd, library) { LEAKYRELU_AUTOGRAD_KERNELS(library); }

@@ -1,0 +1,64 @@
+// Which calls the library takes itself: plain eager tensors on the CPU, with nothing watching or transforming them.
+#ifndef LEAKYRELU_BINDINGS_TORCH_PLAIN_H_
+#define LEAKYRELU_BINDINGS_TORCH_PLAIN_H_
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/InferenceMode.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
+
+#include "leakyrelu/leakyrelu.h"
+
+namespace leakyrelu::tensors {
+
+// The dtype in the core's terms; 0 for one that it does not have.
+inline int DType(const at::Tensor& tensor) {
+  switch (tensor.scalar_type()) {
+    case at::kHalf:
+      return LEAKYRELU_FLOAT16;
+    case at::kBFloat16:
+      return LEAKYRELU_BFLOAT16;
+    case at::kFloat:
+      return LEAKYRELU_FLOAT32;
+    case at::kDouble:
+      return LEAKYRELU_FLOAT64;
+    default:
+      return 0;
+  }
+}
+
+// A dense CPU tensor of such a dtype: its dispatch keys are those of one and no others (no subclass, fake, batched,
+// sparse, quantized, nested, conjugate or negative view, ...).
+inline constexpr c10::DispatchKeySet kPlainKeys({c10::DispatchKey::CPU, c10::DispatchKey::AutogradCPU,
+                                                 c10::DispatchKey::AutocastCPU, c10::DispatchKey::ADInplaceOrView});
+
+// Bit by bit: DispatchKeySet's own difference leaves the bits of backends.
+inline bool IsSubset(c10::DispatchKeySet a, c10::DispatchKeySet b) { return (a.raw_repr() & ~b.raw_repr()) == 0; }
+
+inline bool IsPlain(const at::Tensor& tensor) {
+  return tensor.key_set().has(c10::DispatchKey::CPU) && IsSubset(tensor.key_set(), kPlainKeys) && DType(tensor) != 0;
+}
+
+// No mode, functional transform, tracer or guard has changed where this thread's calls go (autocast apart: it leaves
+// leaky_relu alone).
+inline bool IsEager() {
+  const c10::impl::LocalDispatchKeySet keys = c10::impl::tls_local_dispatch_key_set();
+  return keys.included_ == c10::default_included_set && IsSubset(keys.excluded_, c10::autocast_dispatch_keyset);
+}
+
+// The same under torch.inference_mode().
+inline bool IsInference() {
+  const c10::impl::LocalDispatchKeySet keys = c10::impl::tls_local_dispatch_key_set();
+  return c10::InferenceMode::is_enabled() &&
+         keys.included_ == c10::default_included_set.remove(c10::DispatchKey::ADInplaceOrView) &&
+         IsSubset(keys.excluded_, c10::autocast_dispatch_keyset | c10::autograd_dispatch_keyset);
+}
+
+// A mask as the core takes it.
+inline bool IsPlainMask(const at::Tensor& mask) {
+  return mask.key_set().has(c10::DispatchKey::CPU) && IsSubset(mask.key_set(), kPlainKeys) &&
+         mask.scalar_type() == at::kByte && mask.dim() == 1 && mask.is_contiguous();
+}
+
+}  // namespace leakyrelu::tensors
+
+#endif  // LEAKYRELU_BINDINGS_TORCH_PLAIN_H_
