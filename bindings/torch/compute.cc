@@ -80,28 +80,26 @@ void Forward(const at::Tensor& input, const at::Tensor& output, double slope, co
   Check(leakyrelu_forward(&x.array, &y.array, slope, Bytes(mask), &executor));
 }
 
-at::Tensor Backward(const at::Tensor& grad, const at::Tensor& mask, double slope, const Order& order) {
-  TORCH_CHECK(mask.numel() == static_cast<int64_t>(leakyrelu_mask_bytes(grad.numel())), "mask has ", mask.numel(),
-              " bytes; ", grad.numel(), " elements need ", leakyrelu_mask_bytes(grad.numel()));
-  at::Tensor result;
-  if (order.empty() || grad.is_non_overlapping_and_dense()) {
-    result = grad.is_non_overlapping_and_dense()
-                 ? EmptyLike(grad)
-                 : at::detail::empty_cpu(grad.sizes(), at::TensorOptions(grad.scalar_type()));
-  } else {  // an expanded gradient, say, has no order of its own: dense in the mask's
-    c10::SmallVector<int64_t, 8> strides(order.size());
-    int64_t stride = 1;
-    for (auto dim = order.rbegin(); dim != order.rend(); ++dim) {
-      strides[static_cast<size_t>(*dim)] = stride;
-      stride *= std::max<int64_t>(grad.size(*dim), 1);
-    }
-    result = at::detail::empty_strided_cpu(grad.sizes(), strides, at::TensorOptions(grad.scalar_type()));
+at::Tensor EmptyInOrder(at::IntArrayRef sizes, at::ScalarType dtype, const Order& order) {
+  if (order.empty()) return at::detail::empty_cpu(sizes, at::TensorOptions(dtype));
+  c10::SmallVector<int64_t, 8> strides(order.size());
+  int64_t stride = 1;
+  for (auto dim = order.rbegin(); dim != order.rend(); ++dim) {
+    const size_t i = static_cast<size_t>(*dim);
+    strides[i] = stride;
+    stride *= std::max<int64_t>(sizes[i], 1);
   }
+  return at::detail::empty_strided_cpu(sizes, strides, at::TensorOptions(dtype));
+}
+
+void Backward(const at::Tensor& grad, const at::Tensor& mask, const at::Tensor& result, double slope,
+              const Order& order) {
+  const int64_t bytes = static_cast<int64_t>(leakyrelu_mask_bytes(grad.numel()));
+  TORCH_CHECK(mask.numel() == bytes, "mask has ", mask.numel(), " bytes; ", grad.numel(), " elements need ", bytes);
   const View dy(grad, order);
   const View dx(result, order);
   const leakyrelu_executor executor = TorchThreads();
   Check(leakyrelu_backward(&dy.array, Bytes(mask), &dx.array, slope, &executor));
-  return result;
 }
 
 at::Tensor BackwardComposed(const at::Tensor& grad, const at::Tensor& mask, double slope, const Order& order) {

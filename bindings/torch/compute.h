@@ -23,10 +23,14 @@ at::Tensor EmptyLike(const at::Tensor& input);
 void Forward(const at::Tensor& input, const at::Tensor& output, double slope, const at::Tensor& mask,
              const Order& order);
 
-// The gradient of the input, fresh, all plain. `order` is that of the mask.
-at::Tensor Backward(const at::Tensor& grad, const at::Tensor& mask, double slope, const Order& order);
+// A fresh dense tensor with the dims in that order.
+at::Tensor EmptyInOrder(at::IntArrayRef sizes, at::ScalarType dtype, const Order& order);
 
-// The same for every other kind of tensor, composed of differentiable torch operations.
+// result = the gradient of the input. All plain; `order` is that of the mask.
+void Backward(const at::Tensor& grad, const at::Tensor& mask, const at::Tensor& result, double slope,
+              const Order& order);
+
+// The gradient of the input for every other kind of tensor, composed of differentiable torch operations.
 at::Tensor BackwardComposed(const at::Tensor& grad, const at::Tensor& mask, double slope, const Order& order);
 
 // input > 0 as a mask in C order, composed of torch operations.

@@ -67,13 +67,22 @@ auto MakeNode(const at::Tensor& input, const at::Tensor& mask, double slope, con
   return c10::make_intrusive<LeakyReluBackward>(mask, slope, order, ag::collect_next_edges(input));
 }
 
-at::Tensor DifferentiableBackward(const at::Tensor& grad, const at::Tensor& mask, double slope, const Order& order) {
-  if (!IsEager() || !IsPlain(grad) || !IsPlainMask(mask) || ag::isFwGradDefined(grad)) {
-    return BackwardComposed(grad, mask, slope, order);
-  }
-  at::Tensor result = Backward(grad, mask, slope, order);
+bool CanTakeBackward(const at::Tensor& grad, const at::Tensor& mask) {
+  return IsEager() && IsPlain(grad) && IsPlainMask(mask) && !ag::isFwGradDefined(grad);
+}
+
+// Into `result`, in one of torch's layouts.
+at::Tensor EagerBackward(const at::Tensor& grad, const at::Tensor& mask, at::Tensor result, double slope,
+                         const Order& order) {
+  Backward(grad, mask, result, slope, order);
   if (ag::compute_requires_grad(grad)) ag::set_history(result, MakeNode(grad, mask, slope, order));
   return result;
+}
+
+// As torch's, the gradient is laid out as the input was, whatever the layout of the gradient that arrives.
+at::Tensor DifferentiableBackward(const at::Tensor& grad, const at::Tensor& mask, double slope, const Order& order) {
+  if (!CanTakeBackward(grad, mask)) return BackwardComposed(grad, mask, slope, order);
+  return EagerBackward(grad, mask, EmptyInOrder(grad.sizes(), grad.scalar_type(), order), slope, order);
 }
 
 // In place for tensors that the library does not take. torch's own backward refuses negative slopes in place; then the
@@ -107,7 +116,8 @@ std::tuple<at::Tensor, at::Tensor> LeakyReluWithMask(const at::Tensor& self, con
 }
 
 at::Tensor LeakyReluBackwardOp(const at::Tensor& grad, const at::Tensor& mask, const at::Scalar& slope) {
-  return DifferentiableBackward(grad, mask, slope.toDouble(), Order());
+  if (!CanTakeBackward(grad, mask)) return BackwardComposed(grad, mask, slope.toDouble(), Order());
+  return EagerBackward(grad, mask, EmptyLike(grad), slope.toDouble(), Order());
 }
 
 // Below autograd.

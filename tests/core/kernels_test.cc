@@ -1,5 +1,5 @@
-// Proves every kernel (instruction set x dtype x mode) bit for bit against the oracle, and that it touches nothing outside
-// its elements: guard pages on both sides, canaries, every length of a few vectors, every misalignment.
+// Proves every kernel (instruction set x dtype x mode) bit for bit against the oracle, and that it touches nothing
+// outside its elements: guard pages on both sides, canaries, every length of a few vectors, every misalignment.
 
 #include "kernels.h"
 
@@ -84,8 +84,8 @@ class Bench {
   explicit Bench(size_t bytes) : in_(bytes), out_(bytes), mask_(bytes) {}
 
   // One call on the first `elements` of the sample. Returns what was wrong, or nothing.
-  std::string Try(const Kernels& kernels, const Sample& sample, Mode mode, size_t elements, Place in_place, Place out_place,
-                  size_t mask_away, bool same_memory) {
+  std::string Try(const Kernels& kernels, const Sample& sample, Mode mode, size_t elements, Place in_place,
+                  Place out_place, size_t mask_away, bool same_memory) {
     const size_t size = elements * sample.bytes;
     const size_t mask_size = MaskBytes(elements);
     std::byte* in = Locate(in_, size, in_place.at_end, in_place.away * sample.bytes);
@@ -172,14 +172,15 @@ class KernelsTest : public testing::TestWithParam<std::tuple<const Kernels*, DTy
   size_t bytes() const { return static_cast<size_t>(oracle::FormatOf(dtype()).bytes); }
 };
 
-// 4 vectors of 64 bytes and 3 elements, in the narrowest dtype; in all dtypes 2 of the kernels' mask words and 3 elements.
+// 4 vectors of 64 bytes and 3 elements, in the narrowest dtype; in all dtypes 2 of the kernels' mask words and 3
+// elements.
 constexpr size_t kLongest = 4 * 64 / 2 + 3;
 
 std::string Context(Mode mode, size_t elements, Place in, Place out, double slope) {
   std::ostringstream text;
   text << "mode " << static_cast<int>(mode) << ", " << elements << " elements, in " << in.away << " from "
-       << (in.at_end ? "end" : "begin") << ", out " << out.away << " from " << (out.at_end ? "end" : "begin") << ", slope "
-       << slope;
+       << (in.at_end ? "end" : "begin") << ", out " << out.away << " from " << (out.at_end ? "end" : "begin")
+       << ", slope " << slope;
   return text.str();
 }
 
@@ -245,9 +246,9 @@ TEST_P(KernelsTest, LargeLengths) {
   for (double slope : {0.01, 1.7}) {
     const Sample sample(dtype(), slope, RandomValues(dtype(), 10007, &random), &random);
     for (Mode mode : kModes) {
-      for (size_t elements : {1000, 1023, 1024, 1025, 4096, 10007}) {
+      for (size_t elements : std::vector<size_t>{1000, 1023, 1024, 1025, 4096, 10007}) {
         for (bool at_end : {false, true}) {
-          for (size_t away : {0, 1, 3}) {
+          for (size_t away : std::vector<size_t>{0, 1, 3}) {
             const Place in = {at_end, away};
             const Place out = {at_end, away * 2};
             ASSERT_EQ(bench.Try(kernels(), sample, mode, elements, in, out, away, false), "")
@@ -273,7 +274,7 @@ TEST_P(KernelsTest, SpecialValuesInEveryLaneTimesEverySlope) {
       Sample sample(dtype(), slope, values, &random);
       for (Mode mode : kModes) {
         // All of it ends in a partial vector, the largest multiple of 64 in none.
-        for (size_t elements : {kLongest, kLongest / 64 * 64}) {
+        for (size_t elements : std::vector<size_t>{kLongest, kLongest / 64 * 64}) {
           const Place place = {true, 0};
           ASSERT_EQ(bench.Try(kernels(), sample, mode, elements, place, place, 0, false), "")
               << Context(mode, elements, place, place, slope);
@@ -361,7 +362,7 @@ TEST_P(All16BitValuesTest, MaskOnly) {
 
 TEST_P(All16BitValuesTest, Backward) {
   for (double slope : oracle::Slopes(dtype())) {
-    for (uint8_t bits : {0x00, 0xFF, 0xA5, 0x5A}) {
+    for (uint8_t bits : std::vector<uint8_t>{0x00, 0xFF, 0xA5, 0x5A}) {
       mask_.assign(mask_.size(), bits);
       kernels().backward[index()](in_.data(), out_.data(), mask_.data(), in_.size(), slope);
       ASSERT_NO_FATAL_FAILURE(ExpectSelected(mask_, slope));
@@ -378,7 +379,8 @@ std::vector<const Kernels*> AllSupported() {
   return {supported.begin(), supported.end()};
 }
 
-INSTANTIATE_TEST_SUITE_P(, KernelsTest, testing::Combine(testing::ValuesIn(AllSupported()), testing::ValuesIn(oracle::kDTypes)),
+INSTANTIATE_TEST_SUITE_P(, KernelsTest,
+                         testing::Combine(testing::ValuesIn(AllSupported()), testing::ValuesIn(oracle::kDTypes)),
                          NameOf);
 INSTANTIATE_TEST_SUITE_P(, All16BitValuesTest,
                          testing::Combine(testing::ValuesIn(AllSupported()),

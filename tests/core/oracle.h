@@ -141,18 +141,18 @@ inline std::vector<uint64_t> SpecialValues(DType dtype) {
   const uint64_t quiet = infinity | (smallest_normal / 2);
   std::vector<uint64_t> values = {
       0,
-      1,                    // smallest subnormal
+      1,  // smallest subnormal
       2,
       3,
       smallest_normal - 1,  // largest subnormal
       smallest_normal,
       smallest_normal + 1,
-      infinity - 1,         // largest finite
+      infinity - 1,  // largest finite
       infinity,
-      infinity + 1,         // signalling NaN, smallest payload
-      quiet - 1,            // signalling NaN, largest payload
+      infinity + 1,  // signalling NaN, smallest payload
+      quiet - 1,     // signalling NaN, largest payload
       quiet,
-      SignBit(dtype) - 1,   // quiet NaN, largest payload
+      SignBit(dtype) - 1,  // quiet NaN, largest payload
   };
   for (double number : {0.01, 0.3, 0.5, 1.0, 1.5, 2.0, 3.14159, 100.0, 2049.0, 65000.0}) {
     values.push_back(BitsOf(dtype, number));
@@ -166,12 +166,12 @@ inline std::vector<uint64_t> SpecialValues(DType dtype) {
 inline std::vector<double> Slopes(DType dtype) {
   const double infinity = std::numeric_limits<double>::infinity();
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  std::vector<double> slopes = {0.0,   -0.0,      0.01,     -0.2,    1.0, 1.7, infinity, -infinity, nan,
-                                1e-45, FLT_MAX,   -FLT_MAX, FLT_MIN, 0.5,  // exact ties among subnormals
-                                1 + 1.0 / 256,                             // ties of bfloat16
-                                1 + 1.0 / 2048};                           // ties of float16
-  slopes.push_back(std::bit_cast<double>(uint64_t{0xFFFFFFFFFFFFFFFF}));   // NaN, negative, every payload bit
-  slopes.push_back(std::bit_cast<double>(uint64_t{0x7FF8000020000000}));   // NaN whose float32 ends in 1
+  std::vector<double> slopes = {0.0,           -0.0,  0.01,    -0.2,     1.0,     1.7, infinity, -infinity,
+                                nan,           1e-45, FLT_MAX, -FLT_MAX, FLT_MIN, 0.5,  // exact ties among subnormals
+                                1 + 1.0 / 256,                                          // ties of bfloat16
+                                1 + 1.0 / 2048};                                        // ties of float16
+  slopes.push_back(std::bit_cast<double>(uint64_t{0xFFFFFFFFFFFFFFFF}));  // NaN, negative, every payload bit
+  slopes.push_back(std::bit_cast<double>(uint64_t{0x7FF8000020000000}));  // NaN whose float32 ends in 1
   if (dtype == DType::kFloat64) {
     slopes.push_back(1e300);
     slopes.push_back(std::numeric_limits<double>::max());

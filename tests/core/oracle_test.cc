@@ -72,10 +72,10 @@ TEST(OracleDecode, Infinities) {
 }
 
 TEST(OracleDecode, NaNsAreThosePatternsAboveInfinity) {
-  for (uint64_t nan : {0x7C01, 0x7DFF, 0x7E00, 0x7FFF, 0xFC01, 0xFE00, 0xFFFF}) {
+  for (uint64_t nan : std::vector<uint64_t>{0x7C01, 0x7DFF, 0x7E00, 0x7FFF, 0xFC01, 0xFE00, 0xFFFF}) {
     EXPECT_TRUE(std::isnan(oracle::Decode(DType::kFloat16, nan))) << nan;
   }
-  for (uint64_t nan : {0x7F81, 0x7FBF, 0x7FC0, 0x7FFF, 0xFF81, 0xFFC0, 0xFFFF}) {
+  for (uint64_t nan : std::vector<uint64_t>{0x7F81, 0x7FBF, 0x7FC0, 0x7FFF, 0xFF81, 0xFFC0, 0xFFFF}) {
     EXPECT_TRUE(std::isnan(oracle::Decode(DType::kBFloat16, nan))) << nan;
   }
 }
@@ -90,12 +90,12 @@ TEST(OracleEncode, EveryValueComesBack) {
 }
 
 TEST(OracleEncode, Float16TiesGoToEven) {
-  EXPECT_EQ(Half(1 + 0x1p-11f), 0x3C00u);                  // half way from 1 to the next: 1 is even
-  EXPECT_EQ(Half(1 + 3 * 0x1p-11f), 0x3C02u);              // half way from the next to the one after it
-  EXPECT_EQ(Half(1 + 0x1p-11f + 0x1p-23f), 0x3C01u);       // just above the tie
-  EXPECT_EQ(Half(1 + 3 * 0x1p-11f - 0x1p-23f), 0x3C01u);   // just below it
+  EXPECT_EQ(Half(1 + 0x1p-11f), 0x3C00u);                 // half way from 1 to the next: 1 is even
+  EXPECT_EQ(Half(1 + 3 * 0x1p-11f), 0x3C02u);             // half way from the next to the one after it
+  EXPECT_EQ(Half(1 + 0x1p-11f + 0x1p-23f), 0x3C01u);      // just above the tie
+  EXPECT_EQ(Half(1 + 3 * 0x1p-11f - 0x1p-23f), 0x3C01u);  // just below it
   EXPECT_EQ(Half(-1 - 3 * 0x1p-11f), 0xBC02u);
-  EXPECT_EQ(Half(2049.0f), 0x6800u);                       // 2048 and 2050 are neighbours
+  EXPECT_EQ(Half(2049.0f), 0x6800u);  // 2048 and 2050 are neighbours
   EXPECT_EQ(Half(2051.0f), 0x6802u);
 }
 
@@ -124,11 +124,11 @@ TEST(OracleEncode, BFloat16OverflowsHalfWayAboveTheLargest) {
 
 TEST(OracleEncode, Float16Subnormals) {
   EXPECT_EQ(Half(0x1p-24f), 0x0001u);
-  EXPECT_EQ(Half(0x1p-25f), 0x0000u);              // half of the smallest: zero is even
+  EXPECT_EQ(Half(0x1p-25f), 0x0000u);  // half of the smallest: zero is even
   EXPECT_EQ(Half(0x1.000002p-25f), 0x0001u);
-  EXPECT_EQ(Half(3 * 0x1p-25f), 0x0002u);          // one and a half
+  EXPECT_EQ(Half(3 * 0x1p-25f), 0x0002u);  // one and a half
   EXPECT_EQ(Half(-0x1p-25f), 0x8000u);
-  EXPECT_EQ(Half(1023.5f * 0x1p-24f), 0x0400u);    // from the largest subnormal up to the smallest normal
+  EXPECT_EQ(Half(1023.5f * 0x1p-24f), 0x0400u);  // from the largest subnormal up to the smallest normal
   EXPECT_EQ(Half(FLT_TRUE_MIN), 0x0000u);
 }
 
@@ -177,9 +177,9 @@ TEST(OracleForward, ZeroTakesTheSlopesSide) {
 }
 
 TEST(OracleForward, SlopeZero) {
-  EXPECT_EQ(oracle::Forward(DType::kFloat32, 0xBF800000, 0.0), 0x80000000u);                        // -1 -> -0
+  EXPECT_EQ(oracle::Forward(DType::kFloat32, 0xBF800000, 0.0), 0x80000000u);                       // -1 -> -0
   EXPECT_TRUE(oracle::IsNaN(DType::kFloat32, oracle::Forward(DType::kFloat32, 0xFF800000, 0.0)));  // -inf -> NaN
-  EXPECT_EQ(oracle::Forward(DType::kFloat32, 0x7F800000, 0.0), 0x7F800000u);                        // inf stays
+  EXPECT_EQ(oracle::Forward(DType::kFloat32, 0x7F800000, 0.0), 0x7F800000u);                       // inf stays
 }
 
 TEST(OracleForward, PositiveIsUntouchedWhateverTheSlope) {
@@ -198,7 +198,9 @@ TEST(OracleForward, NegativeIsScaled) {
 TEST(OracleForward, NaNStaysNaN) {
   for (DType dtype : oracle::kDTypes) {
     for (uint64_t x : oracle::SpecialValues(dtype)) {
-      if (oracle::IsNaN(dtype, x)) EXPECT_TRUE(oracle::IsNaN(dtype, oracle::Forward(dtype, x, 0.01)));
+      if (oracle::IsNaN(dtype, x)) {
+        EXPECT_TRUE(oracle::IsNaN(dtype, oracle::Forward(dtype, x, 0.01)));
+      }
     }
   }
 }

@@ -1,4 +1,5 @@
-// Proves that overlap is found exactly: against sets of byte addresses for small layouts, against known answers for large.
+// Proves that overlap is found exactly: against sets of byte addresses for small layouts, against known answers for
+// large.
 
 #include "overlap.h"
 
@@ -128,8 +129,11 @@ TEST(SharesMemoryTest, BillionsWithCoprimeStridesThatMeetOnlyAtTheEnd) {
 TEST(SharesMemoryTest, BillionsThatMeetInTheMiddle) {
   // 2 i == 3 j + 1 at i = 2 (mod 3), j = 1 (mod 2): as soon as each has elements enough.
   EXPECT_TRUE(Shares(Make(0, {kBillion}, {2}), Make(4, {kBillion}, {3})));
-  // 2 i and 4 j + 1 never meet.
-  EXPECT_FALSE(Shares(Make(0, {kBillion}, {2}), Make(4, {kBillion}, {4})));
+}
+
+TEST(SharesMemoryTest, BillionsWovenWithStridesThatNest) {
+  EXPECT_FALSE(Shares(Make(0, {kBillion}, {2}), Make(4, {kBillion}, {4})));   // 2 i and 4 j + 1
+  EXPECT_FALSE(Shares(Make(0, {kBillion}, {3}), Make(8, {kBillion}, {-6})));  // 3 i and 2 - 6 j
 }
 
 TEST(RepeatsElementTest, BillionsInRows) {
@@ -155,20 +159,33 @@ TEST(RepeatsElementTest, NamedCases) {
   EXPECT_TRUE(RepeatsElement(Make(0, {3, 4}, {3, 1})));
   EXPECT_TRUE(RepeatsElement(Make(0, {3, 4}, {1, 1})));
   EXPECT_TRUE(RepeatsElement(Make(0, {3, 4}, {1, -1})));
-  EXPECT_FALSE(RepeatsElement(Make(0, {2, 2}, {2, 3})));   // 0 2 3 5
-  EXPECT_TRUE(RepeatsElement(Make(0, {4, 3}, {2, 3})));    // 6 twice
-  EXPECT_FALSE(RepeatsElement(Make(0, {3, 2}, {2, 3})));   // 0 2 4 3 5 7
+  EXPECT_FALSE(RepeatsElement(Make(0, {2, 2}, {2, 3})));  // 0 2 3 5
+  EXPECT_TRUE(RepeatsElement(Make(0, {4, 3}, {2, 3})));   // 6 twice
+  EXPECT_FALSE(RepeatsElement(Make(0, {3, 2}, {2, 3})));  // 0 2 4 3 5 7
 }
 
-// Dims and strides for which an exact search would take for ever: the answer may be a cautious true, but it must come.
-TEST(SharesMemoryTest, AnswersForAdversarialStrides) {
-  Dims shape;
+// 2^40 elements with strides that nest in no way: an exact search would take for ever, but an answer must come.
+struct Adversary {
+  Dims shape = Dims(40, 2);
   Dims strides;
-  for (int64_t i = 0; i < 40; ++i) {
-    shape.push_back(2);
-    strides.push_back((int64_t{1} << 40) / (i + 3) * 2 + 1);
+  int64_t subset_sum = 0;  // the offset of some element
+
+  Adversary() {
+    for (int64_t i = 0; i < 40; ++i) {
+      strides.push_back((int64_t{1} << 33) / (i + 3) * 2 + 1);
+      if (i % 3 == 0) subset_sum += strides.back();
+    }
   }
-  EXPECT_TRUE(Shares(Make(0, shape, strides), Make(int64_t{1} << 42, shape, strides)));
+};
+
+TEST(SharesMemoryTest, AnswersForAdversarialStrides) {
+  const Adversary a;
+  EXPECT_TRUE(Shares(Make(0, a.shape, a.strides), Make(4 * a.subset_sum, a.shape, a.strides)));
+}
+
+TEST(RepeatsElementTest, AnswersForAdversarialStrides) {
+  const Adversary a;  // more indices than elements between the first and the last
+  EXPECT_TRUE(RepeatsElement(Make(0, a.shape, a.strides)));
 }
 
 // ---- Against sets of byte addresses

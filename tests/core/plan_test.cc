@@ -367,8 +367,7 @@ TEST_P(MakePlanPropertyTest, VisitsEveryPairOnceAndInCOrderIfAsked) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, MakePlanPropertyTest, testing::Bool(), [](const testing::TestParamInfo<bool>& info) {
-  return info.param ? "COrder" : "AnyOrder";
-});
+INSTANTIATE_TEST_SUITE_P(, MakePlanPropertyTest, testing::Bool(),
+                         [](const testing::TestParamInfo<bool>& info) { return info.param ? "COrder" : "AnyOrder"; });
 
 }  // namespace

@@ -45,8 +45,10 @@ inline constexpr bool kThreadSanitizer = false;
 #endif
 
 // Under a sanitizer, sweeps are thinned out by about this factor.
-#if defined(LEAKYRELU_TESTS_ASAN) || defined(LEAKYRELU_TESTS_TSAN)
-inline constexpr int kThinning = 8;
+#if defined(LEAKYRELU_TESTS_TSAN)
+inline constexpr int kThinning = 16;
+#elif defined(LEAKYRELU_TESTS_ASAN)
+inline constexpr int kThinning = 4;
 #else
 inline constexpr int kThinning = 1;
 #endif
@@ -87,9 +89,7 @@ inline uint64_t Load(const std::byte* from, int64_t bytes) {
   return bits;
 }
 
-inline void Store(std::byte* to, int64_t bytes, uint64_t bits) {
-  std::memcpy(to, &bits, static_cast<size_t>(bytes));
-}
+inline void Store(std::byte* to, int64_t bytes, uint64_t bits) { std::memcpy(to, &bits, static_cast<size_t>(bytes)); }
 
 // Special values and random bits of any kind, mixed.
 inline uint64_t RandomValue(Random* random, oracle::DType dtype, const std::vector<uint64_t>& special) {
@@ -123,7 +123,7 @@ class GuardedBuffer {
   GuardedBuffer(const GuardedBuffer&) = delete;
   GuardedBuffer& operator=(const GuardedBuffer&) = delete;
 
-  std::byte* begin() const { return begin_; }  // right behind a guard page
+  std::byte* begin() const { return begin_; }        // right behind a guard page
   std::byte* end() const { return begin_ + size_; }  // right before one
   size_t size() const { return size_; }
 
@@ -187,28 +187,28 @@ inline Dims Offsets(const Dims& shape, const Dims& strides) {
   return offsets;
 }
 
-// An array of any layout in a buffer of its own, all of which is canary at first.
+// Where an array lies in its guarded buffer: so many bytes behind the guard page before it, or before the one behind
+// it.
+struct Place {
+  bool at_end = false;
+  int64_t away = 0;
+};
+
+// An array of any layout in a guarded buffer of its own, all of which is canary at first.
 class TestArray {
  public:
-  static constexpr int64_t kMargin = 128;  // bytes around the elements
-
-  // `address_modulo_64`: where the element lowest in memory lies.
-  TestArray(oracle::DType dtype, Dims shape, Dims strides, int64_t address_modulo_64 = 0)
+  TestArray(oracle::DType dtype, Dims shape, Dims strides, Place place = {})
       : dtype_(dtype),
         bytes_(oracle::FormatOf(dtype).bytes),
         shape_(std::move(shape)),
         strides_(std::move(strides)),
-        offsets_(Offsets(shape_, strides_)) {
-    int64_t low = 0;
-    int64_t high = 0;
-    for (int64_t offset : offsets_) {
-      low = std::min(low, offset);
-      high = std::max(high, offset);
-    }
-    buffer_.assign(static_cast<size_t>((high - low + 1) * bytes_ + 2 * kMargin), kCanary);
-    std::byte* lowest = buffer_.data() + kMargin / 2;
-    while (reinterpret_cast<uintptr_t>(lowest) % 64 != static_cast<uintptr_t>(address_modulo_64)) ++lowest;
-    data_ = lowest - low * bytes_;
+        offsets_(Offsets(shape_, strides_)),
+        low_(offsets_.empty() ? 0 : *std::min_element(offsets_.begin(), offsets_.end())),
+        high_(offsets_.empty() ? -1 : *std::max_element(offsets_.begin(), offsets_.end())),
+        buffer_(static_cast<size_t>((high_ - low_ + 1) * bytes_ + place.away + 1)) {
+    std::fill(buffer_.begin(), buffer_.end(), kCanary);
+    data_ =
+        place.at_end ? buffer_.end() - place.away - (high_ + 1) * bytes_ : buffer_.begin() + place.away - low_ * bytes_;
   }
   TestArray(const TestArray&) = delete;
   TestArray& operator=(const TestArray&) = delete;
@@ -217,35 +217,36 @@ class TestArray {
     return {data_, ApiDType(dtype_), static_cast<int32_t>(shape_.size()), shape_.data(), strides_.data()};
   }
   int64_t elements() const { return static_cast<int64_t>(offsets_.size()); }
-  const std::vector<std::byte>& buffer() const { return buffer_; }
 
   // By position in C order of the shape.
   uint64_t Get(int64_t i) const { return Load(At(i), bytes_); }
-  void Set(int64_t i, uint64_t bits) { Store(data_ + offsets_[static_cast<size_t>(i)] * bytes_, bytes_, bits); }
+  void Set(int64_t i, uint64_t bits) { Store(At(i), bytes_, bits); }
 
   void FillRandomly(Random* random) {
     const std::vector<uint64_t> special = oracle::SpecialValues(dtype_);
     for (int64_t i = 0; i < elements(); ++i) Set(i, RandomValue(random, dtype_, special));
   }
 
-  // True if all but the elements is as in `before`, a copy of buffer().
-  bool IsUntouchedOutsideElements(std::vector<std::byte> before) const {
-    for (int64_t i = 0; i < elements(); ++i) {
-      const std::byte* element = At(i);
-      std::copy(element, element + bytes_, before.data() + (element - buffer_.data()));
-    }
-    return before == buffer_;
+  // All of the buffer, to compare with later.
+  std::vector<std::byte> Snapshot() const { return {buffer_.begin(), buffer_.end()}; }
+
+  // True if all but the elements is as it was.
+  bool IsUntouchedOutsideElements(std::vector<std::byte> snapshot) const {
+    for (int64_t i = 0; i < elements(); ++i) std::copy_n(At(i), bytes_, snapshot.data() + (At(i) - buffer_.begin()));
+    return snapshot == Snapshot();
   }
 
  private:
-  const std::byte* At(int64_t i) const { return data_ + offsets_[static_cast<size_t>(i)] * bytes_; }
+  std::byte* At(int64_t i) const { return data_ + offsets_[static_cast<size_t>(i)] * bytes_; }
 
   oracle::DType dtype_;
   int64_t bytes_;
   Dims shape_;
   Dims strides_;
   Dims offsets_;
-  std::vector<std::byte> buffer_;
+  int64_t low_;  // of the offsets
+  int64_t high_;
+  GuardedBuffer buffer_;
   std::byte* data_;  // element (0, 0, ...)
 };
 

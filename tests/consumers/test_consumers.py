@@ -1,0 +1,117 @@
+"""Outside projects that use leakyrelu as users do, to prove that what is installed is enough."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
+
+
+def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
+    """Returns what the command prints; if it fails, so does the test, with all of it."""
+    result = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | (env or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if result.returncode != 0:
+        line = shlex.join(map(str, command))
+        pytest.fail(f"$ {line}\n{result.stdout}exit status {result.returncode}", pytrace=False)
+    return result.stdout
+
+
+def build_consumer(project: str, build: Path, *options: str) -> None:
+    run("cmake", "-S", HERE / project, "-B", build, "-G", "Ninja", *options)
+    run("cmake", "--build", build)
+
+
+@pytest.fixture(scope="module", params=["static", "shared"])
+def library(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def prefix(library: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the release build, static or shared, is installed."""
+    # The static one is the build folder of the preset itself, which ./dev demo uses too.
+    build = ROOT / "build" / ("release" if library == "static" else "release-shared")
+    shared = "ON" if library == "shared" else "OFF"
+    run("cmake", "--preset", "release", "-B", build, f"-DBUILD_SHARED_LIBS={shared}")
+    run("cmake", "--build", build)
+    prefix = tmp_path_factory.mktemp(library)
+    run("cmake", "--install", build, "--prefix", prefix)
+    return prefix
+
+
+def test_find_package(prefix: Path, tmp_path: Path) -> None:
+    build_consumer("find_package", tmp_path, f"-DCMAKE_PREFIX_PATH={prefix}")
+    assert run(tmp_path / "program_c") == "C works\n"
+    assert run(tmp_path / "program_cpp") == "C++ works\n"
+
+
+@pytest.mark.parametrize(
+    ("compiler", "source", "output"),
+    [
+        (["cc", "-std=c11"], "program.c", "C works\n"),
+        (["c++", "-std=c++20"], "program.cpp", "C++ works\n"),
+    ],
+    ids=["C", "C++"],
+)
+def test_pkg_config(
+    prefix: Path, library: str, tmp_path: Path, compiler: list[str], source: str, output: str
+) -> None:
+    (pkgconfig,) = prefix.glob("**/pkgconfig")
+    static = ["--static"] if library == "static" else []
+    flags = run(
+        *("pkg-config", "--cflags", "--libs", *static, "leakyrelu"),
+        env={"PKG_CONFIG_PATH": str(pkgconfig)},
+    )
+    program = tmp_path / "program"
+    run(*compiler, *STRICT, HERE / source, *shlex.split(flags), "-o", program)
+    assert run(program, env={"LD_LIBRARY_PATH": str(pkgconfig.parent)}) == output
+
+
+@pytest.mark.parametrize("library", ["shared"], indirect=True)
+def test_shared_library_exports_the_c_functions_and_nothing_else(prefix: Path) -> None:
+    (shared,) = prefix.glob("**/libleakyrelu.so")
+    lines = run("nm", "-D", "--defined-only", shared).splitlines()
+    exported = {line.split()[-1].partition("@")[0] for line in lines}
+    header = (ROOT / "include/leakyrelu/leakyrelu.h").read_text()
+    assert exported == set(re.findall(r"^LEAKYRELU_API .*?(leakyrelu_\w+)\(", header, re.MULTILINE))
+
+
+@pytest.fixture(scope="module")
+def embedded(library: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The build folder of a project that has leakyrelu inside it."""
+    build = tmp_path_factory.mktemp("embedded")
+    build_consumer(
+        "add_subdirectory",
+        build,
+        f"-DLEAKYRELU_SOURCE_DIR={ROOT}",
+        f"-DBUILD_SHARED_LIBS={'ON' if library == 'shared' else 'OFF'}",
+        "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON",
+    )
+    return build
+
+
+def test_add_subdirectory(embedded: Path) -> None:
+    assert run(embedded / "program_c") == "C works\n"
+    assert run(embedded / "program_cpp") == "C++ works\n"
+
+
+def test_add_subdirectory_leaves_the_project_alone(embedded: Path) -> None:
+    commands = json.loads((embedded / "compile_commands.json").read_text())
+    folders = {Path(command["file"]).parent for command in commands}
+    assert folders == {ROOT / "src", HERE}, "something besides the library was built"
+    flags = {flag for command in commands for flag in shlex.split(command["command"])}
+    assert not [flag for flag in flags if flag.startswith(("-W", "-O"))]

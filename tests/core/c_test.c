@@ -1,0 +1,135 @@
+/* Proves that leakyrelu.h is plain C11 and that a C program gets right results from each function in it. */
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "leakyrelu/leakyrelu.h"
+
+static int failures = 0;
+
+#define EXPECT(condition)                                                     \
+  do {                                                                        \
+    if (!(condition)) {                                                       \
+      ++failures;                                                             \
+      fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
+    }                                                                         \
+  } while (0)
+
+/* m = LeakyReLU(0.1); output = m(input) for two numbers. */
+static void LeakyReluOfTwoNumbers(void) {
+  const float input[2] = {1.5f, -2.0f};
+  float output[2] = {0};
+  const int64_t shape[1] = {2};
+  const leakyrelu_array x = {(void*)input, LEAKYRELU_FLOAT32, 1, shape, NULL};
+  const leakyrelu_array y = {output, LEAKYRELU_FLOAT32, 1, shape, NULL};
+  EXPECT(leakyrelu_forward(&x, &y, 0.1, NULL, NULL) == LEAKYRELU_OK);
+  EXPECT(output[0] == 1.5f);
+  EXPECT(output[1] == -2.0f * 0.1f);
+}
+
+static void ForwardInPlaceWithMask(void) {
+  double x[9] = {1, -1, 0, 4, -5, 6, 7, -8, 9};
+  const double expected[9] = {1, -0.25, 0, 4, -1.25, 6, 7, -2, 9};
+  uint8_t mask[2] = {0xFF, 0xFF};
+  const int64_t shape[2] = {3, 3};
+  const leakyrelu_array array = {x, LEAKYRELU_FLOAT64, 2, shape, NULL};
+  EXPECT(leakyrelu_mask_bytes(9) == sizeof(mask));
+  EXPECT(leakyrelu_forward(&array, &array, 0.25, mask, NULL) == LEAKYRELU_OK);
+  EXPECT(memcmp(x, expected, sizeof(x)) == 0);
+  EXPECT(mask[0] == 0x69);
+  EXPECT(mask[1] == 0x01);
+}
+
+static void BackwardOfTransposed(void) {
+  const float dy[6] = {1, 2, 3, 4, 5, 6}; /* 3 rows of 2, seen as 2 rows of 3 */
+  float dx[6] = {0};
+  const float expected[6] = {1, 1.5f, 5, 1, 4, 3};
+  const uint8_t mask[1] = {0x15}; /* bits 0, 2, 4 */
+  const int64_t shape[2] = {2, 3};
+  const int64_t transposed[2] = {1, 2};
+  const leakyrelu_array in = {(void*)dy, LEAKYRELU_FLOAT32, 2, shape, transposed};
+  const leakyrelu_array out = {dx, LEAKYRELU_FLOAT32, 2, shape, NULL};
+  EXPECT(leakyrelu_backward(&in, mask, &out, 0.5, NULL) == LEAKYRELU_OK);
+  EXPECT(memcmp(dx, expected, sizeof(dx)) == 0);
+}
+
+static void HalfPrecision(void) {
+  uint16_t float16[2] = {0x3C00, 0xC000};  /* 1, -2 */
+  uint16_t bfloat16[2] = {0x3F80, 0xC000}; /* the same */
+  const int64_t shape[1] = {2};
+  const leakyrelu_array f = {float16, LEAKYRELU_FLOAT16, 1, shape, NULL};
+  const leakyrelu_array b = {bfloat16, LEAKYRELU_BFLOAT16, 1, shape, NULL};
+  EXPECT(leakyrelu_forward(&f, &f, 0.5, NULL, NULL) == LEAKYRELU_OK);
+  EXPECT(leakyrelu_forward(&b, &b, 0.5, NULL, NULL) == LEAKYRELU_OK);
+  EXPECT(float16[0] == 0x3C00 && float16[1] == 0xBC00);
+  EXPECT(bfloat16[0] == 0x3F80 && bfloat16[1] == 0xBF80);
+}
+
+static void Scalar(void) {
+  float x = -3.0f;
+  uint8_t mask = 0xFF;
+  const leakyrelu_array array = {&x, LEAKYRELU_FLOAT32, 0, NULL, NULL};
+  EXPECT(leakyrelu_forward(&array, &array, 2.0, &mask, NULL) == LEAKYRELU_OK);
+  EXPECT(x == -6.0f);
+  EXPECT(mask == 0);
+}
+
+static void NaNStaysNaN(void) {
+  float x[2] = {NAN, -INFINITY};
+  const int64_t shape[1] = {2};
+  const leakyrelu_array array = {x, LEAKYRELU_FLOAT32, 1, shape, NULL};
+  EXPECT(leakyrelu_forward(&array, &array, 0.0, NULL, NULL) == LEAKYRELU_OK);
+  EXPECT(isnan(x[0]));
+  EXPECT(isnan(x[1])); /* -inf * 0 */
+}
+
+static void CountAndRun(void* context, int64_t tasks, leakyrelu_task task, void* work) {
+  *(int64_t*)context += tasks;
+  for (int64_t i = 0; i < tasks; ++i) task(work, i);
+}
+
+static void Executor(void) {
+  static float x[1 << 18];
+  const int64_t shape[1] = {1 << 18};
+  const leakyrelu_array array = {x, LEAKYRELU_FLOAT32, 1, shape, NULL};
+  int64_t tasks = 0;
+  const leakyrelu_executor executor = {&tasks, CountAndRun, 2};
+  for (int i = 0; i < 1 << 18; ++i) x[i] = -1.0f;
+  EXPECT(leakyrelu_forward(&array, &array, 0.5, NULL, &executor) == LEAKYRELU_OK);
+  EXPECT(tasks == 2);
+  EXPECT(x[0] == -0.5f && x[(1 << 18) - 1] == -0.5f);
+}
+
+static void Errors(void) {
+  float x = 1.0f;
+  const leakyrelu_array unset = {0};
+  const leakyrelu_array array = {&x, LEAKYRELU_FLOAT32, 0, NULL, NULL};
+  EXPECT(leakyrelu_forward(&unset, &unset, 0.1, NULL, NULL) == LEAKYRELU_ERROR_DTYPE);
+  EXPECT(leakyrelu_forward(NULL, &array, 0.1, NULL, NULL) == LEAKYRELU_ERROR_NULL_INPUT);
+  EXPECT(leakyrelu_backward(&array, NULL, &array, 0.1, NULL) == LEAKYRELU_ERROR_NULL_MASK);
+  EXPECT(leakyrelu_forward(&array, &array, 1e300, NULL, NULL) == LEAKYRELU_ERROR_SLOPE_OVERFLOW);
+  EXPECT(x == 1.0f);
+  EXPECT(strstr(leakyrelu_status_message(LEAKYRELU_ERROR_DTYPE), "dtype") != NULL);
+}
+
+static void Threads(void) {
+  EXPECT(leakyrelu_get_num_threads() >= 1);
+  EXPECT(leakyrelu_set_num_threads(0) == LEAKYRELU_ERROR_NUM_THREADS);
+  EXPECT(leakyrelu_set_num_threads(2) == LEAKYRELU_OK);
+  EXPECT(leakyrelu_get_num_threads() == 2);
+}
+
+int main(void) {
+  LeakyReluOfTwoNumbers();
+  ForwardInPlaceWithMask();
+  BackwardOfTransposed();
+  HalfPrecision();
+  Scalar();
+  NaNStaysNaN();
+  Executor();
+  Errors();
+  Threads();
+  if (failures == 0) puts("all as promised");
+  return failures == 0 ? 0 : 1;
+}

@@ -1,0 +1,386 @@
+// Proves the whole way from the C functions through plan, driver and threads: any shape and strides against the oracle,
+// nothing touched outside the elements, the same for any threads.
+//
+// Tests named OwnThreads use the library's threads, all others an executor or none.
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "leakyrelu/leakyrelu.h"
+#include "oracle.h"
+#include "test_util.h"
+
+namespace {
+
+using oracle::DType;
+using test_util::Dims;
+using test_util::kThinning;
+using test_util::Place;
+using test_util::Random;
+using test_util::TestArray;
+
+Place RandomPlace(Random* random) { return {random->OneIn(2), random->OneIn(2) ? 0 : random->Between(0, 63)}; }
+
+// A mask in a guarded buffer of its own.
+class TestMask {
+ public:
+  TestMask(int64_t elements, Random* random) : bytes_(leakyrelu_mask_bytes(elements)), buffer_(bytes_ + 64 + 1) {
+    std::fill(buffer_.begin(), buffer_.end(), test_util::kCanary);
+    const Place place = RandomPlace(random);
+    begin_ = place.at_end ? buffer_.end() - place.away - bytes_ : buffer_.begin() + place.away;
+  }
+
+  uint8_t* data() { return reinterpret_cast<uint8_t*>(begin_); }
+  std::vector<uint8_t> Get() { return {data(), data() + bytes_}; }
+  bool IsUntouchedAround() const {
+    return test_util::IsUntouched(buffer_.begin(), begin_) && test_util::IsUntouched(begin_ + bytes_, buffer_.end());
+  }
+
+ private:
+  size_t bytes_;
+  test_util::GuardedBuffer buffer_;
+  std::byte* begin_;
+};
+
+leakyrelu_array Describe(TestArray* array, const Dims& shape, const Dims& strides, Random* random) {
+  leakyrelu_array api = array->Api();
+  if (strides == test_util::COrder(shape) && random->OneIn(2)) api.strides = nullptr;
+  if (shape.empty() && random->OneIn(2)) api.shape = nullptr;
+  return api;
+}
+
+void ExpectElements(const TestArray& array, DType dtype, const std::vector<uint64_t>& expected) {
+  for (int64_t i = 0; i < array.elements(); ++i) {
+    const uint64_t want = expected[static_cast<size_t>(i)];
+    ASSERT_TRUE(oracle::Same(dtype, array.Get(i), want))
+        << std::hex << "element 0x" << i << " is 0x" << array.Get(i) << ", not 0x" << want;
+  }
+}
+
+// One call with random layouts, places, slope and mask, on an array of the shape given.
+void TryForward(Random* random, DType dtype, const Dims& shape, const leakyrelu_executor* executor) {
+  const double slope = random->Pick(oracle::Slopes(dtype));
+  const bool in_place = random->OneIn(3);
+  const bool wants_out = in_place || !random->OneIn(4);
+  const bool wants_mask = !wants_out || random->OneIn(2);
+  const Dims x_strides =
+      in_place ? test_util::DistinctStrides(random, shape) : test_util::ReadableStrides(random, shape);
+  const Dims y_strides = test_util::DistinctStrides(random, shape);
+  TestArray x(dtype, shape, x_strides, RandomPlace(random));
+  TestArray y(dtype, shape, y_strides, RandomPlace(random));
+  TestArray& result = in_place ? x : y;
+  x.FillRandomly(random);
+  TestMask mask(x.elements(), random);
+  std::vector<uint64_t> expected;
+  std::vector<uint8_t> expected_mask(mask.Get().size());
+  for (int64_t i = 0; i < x.elements(); ++i) {
+    expected.push_back(oracle::Forward(dtype, x.Get(i), slope));
+    if (oracle::IsPositive(dtype, x.Get(i))) test_util::SetMaskBit(&expected_mask, i);
+  }
+  if (!wants_mask) expected_mask = mask.Get();
+  const auto x_before = x.Snapshot();
+  const auto y_before = y.Snapshot();
+
+  const leakyrelu_array x_api = Describe(&x, shape, x_strides, random);
+  const leakyrelu_array y_api = in_place ? x_api : Describe(&y, shape, y_strides, random);
+  ASSERT_EQ(
+      leakyrelu_forward(&x_api, wants_out ? &y_api : nullptr, slope, wants_mask ? mask.data() : nullptr, executor),
+      LEAKYRELU_OK);
+
+  if (wants_out) {
+    ASSERT_NO_FATAL_FAILURE(ExpectElements(result, dtype, expected));
+  }
+  ASSERT_EQ(mask.Get(), expected_mask);
+  ASSERT_TRUE(mask.IsUntouchedAround());
+  ASSERT_TRUE(in_place ? x.IsUntouchedOutsideElements(x_before) : x.Snapshot() == x_before);
+  ASSERT_TRUE(in_place || !wants_out ? y.Snapshot() == y_before : y.IsUntouchedOutsideElements(y_before));
+}
+
+void TryBackward(Random* random, DType dtype, const Dims& shape, const leakyrelu_executor* executor) {
+  const double slope = random->Pick(oracle::Slopes(dtype));
+  const bool in_place = random->OneIn(3);
+  const Dims dy_strides =
+      in_place ? test_util::DistinctStrides(random, shape) : test_util::ReadableStrides(random, shape);
+  const Dims dx_strides = test_util::DistinctStrides(random, shape);
+  TestArray dy(dtype, shape, dy_strides, RandomPlace(random));
+  TestArray dx(dtype, shape, dx_strides, RandomPlace(random));
+  TestArray& result = in_place ? dy : dx;
+  dy.FillRandomly(random);
+  TestMask mask(dy.elements(), random);
+  std::generate_n(mask.data(), mask.Get().size(), [&] { return static_cast<uint8_t>(random->Bits()); });
+  const std::vector<uint8_t> mask_before = mask.Get();
+  std::vector<uint64_t> expected;
+  for (int64_t i = 0; i < dy.elements(); ++i) {
+    expected.push_back(oracle::Backward(dtype, dy.Get(i), test_util::MaskBit(mask.data(), i), slope));
+  }
+  const auto dy_before = dy.Snapshot();
+  const auto dx_before = dx.Snapshot();
+
+  const leakyrelu_array dy_api = Describe(&dy, shape, dy_strides, random);
+  const leakyrelu_array dx_api = in_place ? dy_api : Describe(&dx, shape, dx_strides, random);
+  ASSERT_EQ(leakyrelu_backward(&dy_api, mask.data(), &dx_api, slope, executor), LEAKYRELU_OK);
+
+  ASSERT_NO_FATAL_FAILURE(ExpectElements(result, dtype, expected));
+  ASSERT_EQ(mask.Get(), mask_before);
+  ASSERT_TRUE(mask.IsUntouchedAround());
+  ASSERT_TRUE(in_place ? dy.IsUntouchedOutsideElements(dy_before) : dy.Snapshot() == dy_before);
+  ASSERT_TRUE(in_place ? dx.Snapshot() == dx_before : dx.IsUntouchedOutsideElements(dx_before));
+}
+
+class DTypeTest : public testing::TestWithParam<DType> {
+ protected:
+  // Large enough for several tasks in every dtype, in all kinds of nesting.
+  static Dims LargeShape(Random* random) {
+    Dims shape = random->Pick(std::vector<Dims>{
+        {200003}, {443, 451}, {3, 66667}, {66667, 3}, {7, 11, 2605}, {64, 5, 626}, {2, 3, 4, 5, 6, 279}, {2, 100003}});
+    if (random->OneIn(2)) random->Shuffle(&shape);
+    return shape;
+  }
+};
+class DriverTest : public DTypeTest {};
+class DriverOwnThreadsTest : public DTypeTest {
+ protected:
+  void SetUp() override {
+    if (test_util::kThreadSanitizer) GTEST_SKIP() << "ThreadSanitizer does not see how libgomp synchronises";
+  }
+};
+
+TEST_P(DriverTest, ForwardOfRandomLayouts) {
+  for (uint64_t seed = 0; seed < 3000 / kThinning; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Random random(seed);
+    ASSERT_NO_FATAL_FAILURE(TryForward(&random, GetParam(), test_util::RandomShape(&random, 1500), nullptr));
+  }
+}
+
+TEST_P(DriverTest, BackwardOfRandomLayouts) {
+  for (uint64_t seed = 0; seed < 3000 / kThinning; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Random random(seed);
+    ASSERT_NO_FATAL_FAILURE(TryBackward(&random, GetParam(), test_util::RandomShape(&random, 1500), nullptr));
+  }
+}
+
+TEST_P(DriverTest, SeveralBuffersFull) {
+  for (uint64_t seed = 0; seed < 100 / kThinning; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Random random(seed);
+    const Dims shape = test_util::RandomShape(&random, 15000);
+    ASSERT_NO_FATAL_FAILURE(TryForward(&random, GetParam(), shape, nullptr));
+    ASSERT_NO_FATAL_FAILURE(TryBackward(&random, GetParam(), shape, nullptr));
+  }
+}
+
+TEST_P(DriverTest, TasksInAnyOrder) {
+  for (uint64_t seed = 0; seed < 24 / std::min(kThinning, 4); ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Random random(seed);
+    const leakyrelu_executor executor = {nullptr, test_util::RunBackwards, static_cast<int32_t>(random.Between(1, 9))};
+    ASSERT_NO_FATAL_FAILURE(TryForward(&random, GetParam(), LargeShape(&random), &executor));
+    ASSERT_NO_FATAL_FAILURE(TryBackward(&random, GetParam(), LargeShape(&random), &executor));
+  }
+}
+
+TEST_P(DriverTest, TasksOnStdThreads) {
+  for (uint64_t seed = 0; seed < 12 / std::min(kThinning, 2); ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Random random(seed);
+    const leakyrelu_executor executor = {nullptr, test_util::RunOnStdThreads,
+                                         static_cast<int32_t>(random.Between(2, 7))};
+    ASSERT_NO_FATAL_FAILURE(TryForward(&random, GetParam(), LargeShape(&random), &executor));
+    ASSERT_NO_FATAL_FAILURE(TryBackward(&random, GetParam(), LargeShape(&random), &executor));
+  }
+}
+
+TEST_P(DriverOwnThreadsTest, AnyNumber) {
+  const int32_t before = leakyrelu_get_num_threads();
+  for (uint64_t seed = 0; seed < 12 / std::min(kThinning, 2); ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Random random(seed);
+    ASSERT_EQ(leakyrelu_set_num_threads(static_cast<int32_t>(random.Between(1, 7))), LEAKYRELU_OK);
+    ASSERT_NO_FATAL_FAILURE(TryForward(&random, GetParam(), LargeShape(&random), nullptr));
+    ASSERT_NO_FATAL_FAILURE(TryBackward(&random, GetParam(), LargeShape(&random), nullptr));
+  }
+  leakyrelu_set_num_threads(before);
+}
+
+// Woven into the input's gaps, sharing no element: allowed, and the input stays as it is.
+TEST_P(DriverTest, OutputWovenIntoTheInput) {
+  const DType dtype = GetParam();
+  const int64_t bytes = oracle::FormatOf(dtype).bytes;
+  for (int64_t elements : {1, 7, 8, 9, 5000}) {
+    const int64_t shape[] = {elements};
+    const int64_t strides[] = {2};
+    std::vector<std::byte> memory(static_cast<size_t>(2 * elements * bytes));
+    Random random(static_cast<uint64_t>(elements));
+    for (int64_t i = 0; i < elements; ++i)
+      test_util::Store(&memory[static_cast<size_t>(2 * i * bytes)], bytes, random.Bits());
+    const std::vector<std::byte> before = memory;
+    const leakyrelu_array x = {memory.data(), test_util::ApiDType(dtype), 1, shape, strides};
+    const leakyrelu_array y = {memory.data() + bytes, test_util::ApiDType(dtype), 1, shape, strides};
+    ASSERT_EQ(leakyrelu_forward(&x, &y, -0.2, nullptr, nullptr), LEAKYRELU_OK);
+    for (int64_t i = 0; i < elements; ++i) {
+      const uint64_t in = test_util::Load(&before[static_cast<size_t>(2 * i * bytes)], bytes);
+      ASSERT_EQ(test_util::Load(&memory[static_cast<size_t>(2 * i * bytes)], bytes), in);
+      ASSERT_TRUE(oracle::Same(dtype, test_util::Load(&memory[static_cast<size_t>((2 * i + 1) * bytes)], bytes),
+                               oracle::Forward(dtype, in, -0.2)));
+    }
+  }
+}
+
+std::string NameOf(const testing::TestParamInfo<DType>& info) { return oracle::FormatOf(info.param).name; }
+
+INSTANTIATE_TEST_SUITE_P(, DriverTest, testing::ValuesIn(oracle::kDTypes), NameOf);
+INSTANTIATE_TEST_SUITE_P(, DriverOwnThreadsTest, testing::ValuesIn(oracle::kDTypes), NameOf);
+
+TEST(DriverSizeTest, ElementsFarApart) {
+  constexpr int64_t kApart = int64_t{1} << 33;  // elements: 32 GiB
+  constexpr size_t kBytes = size_t{1} << 37;
+  void* memory = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) GTEST_SKIP() << "cannot map 128 GiB of address space";
+  float* x = static_cast<float*>(memory) + 2 * kApart;
+  x[0] = -1;
+  x[-kApart] = 2;
+  x[-2 * kApart] = -3;
+  const int64_t shape[] = {3};
+  const int64_t strides[] = {-kApart};
+  const leakyrelu_array array = {x, LEAKYRELU_FLOAT32, 1, shape, strides};
+  uint8_t mask = 0xFF;
+  EXPECT_EQ(leakyrelu_forward(&array, &array, 0.5, &mask, nullptr), LEAKYRELU_OK);
+  EXPECT_EQ(x[0], -0.5f);
+  EXPECT_EQ(x[-kApart], 2.0f);
+  EXPECT_EQ(x[-2 * kApart], -1.5f);
+  EXPECT_EQ(mask, 0x02);
+  munmap(memory, kBytes);
+}
+
+TEST(DriverSizeTest, MoreThan2To31Elements) {
+  if (test_util::kSanitized) GTEST_SKIP() << "takes too long under a sanitizer";
+  // Three rows, each of one element repeated: a positive one, a negative one, NaN.
+  constexpr int64_t kRow = 715827886;
+  static_assert(3 * kRow > (int64_t{1} << 31));
+  const uint16_t x[] = {0x3C00, 0xBC00, 0x7E00};
+  const int64_t shape[] = {3, kRow};
+  const int64_t strides[] = {1, 0};
+  const leakyrelu_array array = {const_cast<uint16_t*>(x), LEAKYRELU_FLOAT16, 2, shape, strides};
+  std::vector<uint8_t> mask(leakyrelu_mask_bytes(3 * kRow), 0xA5);
+  const leakyrelu_executor executor = {nullptr, test_util::RunOnStdThreads, 2};
+  ASSERT_EQ(leakyrelu_forward(&array, nullptr, 0.01, mask.data(), &executor), LEAKYRELU_OK);
+
+  constexpr ptrdiff_t kWhole = kRow / 8;
+  static_assert(kRow % 8 == 6);
+  EXPECT_EQ(std::count(mask.begin(), mask.begin() + kWhole, 0xFF), kWhole);
+  EXPECT_EQ(mask[kWhole], 0x3F);
+  EXPECT_EQ(std::count(mask.begin() + kWhole + 1, mask.end(), 0x00), std::ssize(mask) - kWhole - 1);
+}
+
+// ---- How the work is split
+
+// Runs the tasks one at a time and notes which one wrote each byte of the mask.
+struct Recorder {
+  const uint8_t* mask;
+  std::vector<int64_t> writers;  // by byte; -1: none yet
+  int64_t tasks = 0;
+  bool written_by_two = false;
+
+  static void Run(void* context, int64_t tasks, leakyrelu_task task, void* work) {
+    Recorder* self = static_cast<Recorder*>(context);
+    self->tasks = tasks;
+    for (int64_t i = 0; i < tasks; ++i) {
+      const std::vector<uint8_t> before(self->mask, self->mask + self->writers.size());
+      task(work, i);
+      for (size_t byte = 0; byte < before.size(); ++byte) {
+        if (self->mask[byte] == before[byte]) continue;
+        self->written_by_two |= self->writers[byte] != -1 && self->writers[byte] != i;
+        self->writers[byte] = i;
+      }
+    }
+  }
+};
+
+class TaskBorderTest : public testing::TestWithParam<int> {};
+
+TEST_P(TaskBorderTest, NoTwoTasksWriteToOneCacheLineOfTheMask) {
+  const size_t offset = static_cast<size_t>(GetParam());  // of the mask from a cache line
+  for (DType dtype : {DType::kFloat16, DType::kFloat64}) {
+    for (int32_t num_threads : {2, 3, 5, 64}) {
+      for (int64_t elements : {150000, 262144, 300001}) {
+        SCOPED_TRACE(std::string(oracle::FormatOf(dtype).name) + ", " + std::to_string(num_threads) + " threads, " +
+                     std::to_string(elements) + " elements");
+        const int64_t shape[] = {elements};
+        Random random(1);
+        std::vector<std::byte> x(static_cast<size_t>(elements * oracle::FormatOf(dtype).bytes));
+        for (std::byte& byte : x) byte = static_cast<std::byte>(random.Bits());
+        const leakyrelu_array array = {x.data(), test_util::ApiDType(dtype), 1, shape, nullptr};
+        const size_t bytes = leakyrelu_mask_bytes(elements);
+        test_util::GuardedBuffer memory(bytes + 64);
+        uint8_t* mask = reinterpret_cast<uint8_t*>(memory.begin()) + offset;
+
+        Recorder recorder = {mask, std::vector<int64_t>(bytes, -1)};
+        const leakyrelu_executor executor = {&recorder, Recorder::Run, num_threads};
+        for (int filling : {0x00, 0xFF}) {  // a byte written changes at least one of the two
+          std::memset(mask, filling, bytes);
+          ASSERT_EQ(leakyrelu_forward(&array, nullptr, 0.01, mask, &executor), LEAKYRELU_OK);
+        }
+        ASSERT_GE(recorder.tasks, 2);
+        ASSERT_FALSE(recorder.written_by_two);
+        ASSERT_EQ(std::count(recorder.writers.begin(), recorder.writers.end(), -1), 0) << "bytes not written";
+        for (size_t byte = 1; byte < bytes; ++byte) {
+          if ((offset + byte) % 64 == 0) continue;  // a new line
+          ASSERT_EQ(recorder.writers[byte], recorder.writers[byte - 1]) << "mask byte " << byte;
+        }
+        ASSERT_EQ(std::set<int64_t>(recorder.writers.begin(), recorder.writers.end()).size(),
+                  static_cast<size_t>(recorder.tasks))
+            << "a task without work";
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(, TaskBorderTest, testing::Values(0, 1, 7, 8, 31, 32, 63),
+                         [](const testing::TestParamInfo<int>& info) { return "MaskAt" + std::to_string(info.param); });
+
+struct Counter {
+  int64_t calls = 0;
+  int64_t tasks = 0;
+
+  static void Run(void* context, int64_t tasks, leakyrelu_task task, void* work) {
+    Counter* counter = static_cast<Counter*>(context);
+    ++counter->calls;
+    counter->tasks = tasks;
+    for (int64_t i = 0; i < tasks; ++i) task(work, i);
+  }
+};
+
+Counter CountTasks(int64_t elements, int32_t num_threads) {
+  std::vector<float> x(static_cast<size_t>(elements), -1.0f);
+  const leakyrelu_array array = {x.data(), LEAKYRELU_FLOAT32, 1, &elements, nullptr};
+  Counter counter;
+  const leakyrelu_executor executor = {&counter, Counter::Run, num_threads};
+  EXPECT_EQ(leakyrelu_forward(&array, &array, 0.5, nullptr, &executor), LEAKYRELU_OK);
+  EXPECT_EQ(x, std::vector<float>(static_cast<size_t>(elements), -0.5f));
+  return counter;
+}
+
+TEST(ExecutorTest, GetsNoMoreTasksThanItHasThreads) {
+  for (int32_t num_threads : {2, 3, 7}) EXPECT_EQ(CountTasks(1 << 20, num_threads).tasks, num_threads);
+}
+
+TEST(ExecutorTest, IsCalledOnceForACall) { EXPECT_EQ(CountTasks(1 << 20, 4).calls, 1); }
+
+TEST(ExecutorTest, IsNotCalledForOneThread) { EXPECT_EQ(CountTasks(1 << 20, 1).calls, 0); }
+
+TEST(ExecutorTest, IsNotCalledForASmallArray) { EXPECT_EQ(CountTasks(1000, 8).calls, 0); }
+
+TEST(ExecutorTest, WorksWithMoreThreadsThanElements) {
+  EXPECT_EQ(CountTasks(100000, std::numeric_limits<int32_t>::max()).calls, 1);
+}
+
+}  // namespace

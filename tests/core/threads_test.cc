@@ -1,0 +1,249 @@
+// Proves calls from several threads at once, calls after fork(), and that the number of threads asked for is obeyed.
+//
+// Tests named OwnThreads use the library's threads. What needs a process in which nothing has happened yet runs this
+// program again with a flag.
+
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <iterator>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "leakyrelu/leakyrelu.h"
+#include "test_util.h"
+
+namespace {
+
+constexpr int64_t kLarge = 1 << 20;  // elements: enough for many tasks
+
+// A forward with mask and a backward on an array of its own; true if all is right.
+bool ComputesRightly(int64_t elements, float slope, const leakyrelu_executor* executor) {
+  const size_t size = static_cast<size_t>(elements);
+  std::vector<float> x(size);
+  for (size_t i = 0; i < size; ++i) x[i] = static_cast<float>(i % 5) - 2;
+  std::vector<float> y(size);
+  std::vector<uint8_t> mask(leakyrelu_mask_bytes(elements));
+  const leakyrelu_array x_array = {x.data(), LEAKYRELU_FLOAT32, 1, &elements, nullptr};
+  const leakyrelu_array y_array = {y.data(), LEAKYRELU_FLOAT32, 1, &elements, nullptr};
+  if (leakyrelu_forward(&x_array, &y_array, slope, mask.data(), executor) != LEAKYRELU_OK) return false;
+  for (size_t i = 0; i < size; ++i) {
+    const bool positive = i % 5 > 2;
+    if (y[i] != (positive ? x[i] : x[i] * slope)) return false;
+    if (test_util::MaskBit(mask.data(), static_cast<int64_t>(i)) != positive) return false;
+  }
+  if (leakyrelu_backward(&x_array, mask.data(), &y_array, slope, executor) != LEAKYRELU_OK) return false;
+  for (size_t i = 0; i < size; ++i) {
+    if (y[i] != (i % 5 > 2 ? x[i] : x[i] * slope)) return false;
+  }
+  return true;
+}
+
+// ComputesRightly in several threads at once, each with a slope of its own.
+bool ComputesRightlyConcurrently(const leakyrelu_executor* executor) {
+  constexpr size_t kCallers = 4;
+  std::vector<int> right(kCallers);
+  std::vector<std::thread> callers;
+  for (size_t i = 0; i < kCallers; ++i) {
+    callers.emplace_back([&right, i, executor] {
+      right[i] = 1;
+      for (int round = 0; round < 3; ++round) {
+        right[i] &= ComputesRightly(kLarge / 4, 0.5f * static_cast<float>(i + 1), executor);
+        right[i] &= ComputesRightly(100, 0.25f, executor);
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  return std::count(right.begin(), right.end(), 1) == kCallers;
+}
+
+// Exit status of a child that does this after fork(), -1 if a signal ended it (SIGALRM if it hung).
+template <typename Function>
+int StatusOfForked(Function function) {
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(60);
+    _exit(function());
+  }
+  int status = 0;
+  if (child < 0 || waitpid(child, &status, 0) != child) return -1;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+int ChildComputes() { return ComputesRightly(kLarge, 0.5f, nullptr) ? 0 : 1; }
+
+// ---- In several threads at once
+
+TEST(ConcurrentCallsTest, OnStdThreads) {
+  const leakyrelu_executor executor = {nullptr, test_util::RunOnStdThreads, 3};
+  EXPECT_TRUE(ComputesRightlyConcurrently(&executor));
+}
+
+TEST(ConcurrentCallsTest, OnTheCallersThread) {
+  const leakyrelu_executor executor = {nullptr, test_util::RunBackwards, 1};
+  EXPECT_TRUE(ComputesRightlyConcurrently(&executor));
+}
+
+TEST(ConcurrentCallsOwnThreadsTest, GiveRightResults) {
+  if (test_util::kThreadSanitizer) GTEST_SKIP() << "ThreadSanitizer does not see how libgomp synchronises";
+  EXPECT_TRUE(ComputesRightlyConcurrently(nullptr));
+}
+
+TEST(ConcurrentCallsTest, SettingTheNumberOfThreadsMeanwhile) {
+  const int32_t before = leakyrelu_get_num_threads();
+  std::thread setter([] {
+    for (int32_t i = 1; i < 1000; ++i) leakyrelu_set_num_threads(i % 4 + 1);
+  });
+  const leakyrelu_executor executor = {nullptr, test_util::RunOnStdThreads, 2};
+  EXPECT_TRUE(ComputesRightly(kLarge, 0.5f, &executor));
+  EXPECT_GE(leakyrelu_get_num_threads(), 1);
+  setter.join();
+  leakyrelu_set_num_threads(before);
+}
+
+// ---- fork()
+
+class ForkOwnThreadsTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (test_util::kThreadSanitizer) GTEST_SKIP() << "ThreadSanitizer does not follow threads into a child";
+    ASSERT_EQ(leakyrelu_set_num_threads(4), LEAKYRELU_OK);
+    ASSERT_TRUE(ComputesRightly(kLarge, 0.5f, nullptr));
+  }
+};
+
+TEST_F(ForkOwnThreadsTest, ChildComputes) { EXPECT_EQ(StatusOfForked(ChildComputes), 0); }
+
+TEST_F(ForkOwnThreadsTest, ChildComputesManyTimes) {
+  EXPECT_EQ(StatusOfForked([] {
+              for (int i = 0; i < 20; ++i) {
+                if (ChildComputes() != 0) return 1;
+              }
+              return 0;
+            }),
+            0);
+}
+
+TEST_F(ForkOwnThreadsTest, ChildComputesInSeveralThreads) {
+  EXPECT_EQ(StatusOfForked([] { return ComputesRightlyConcurrently(nullptr) ? 0 : 1; }), 0);
+}
+
+TEST_F(ForkOwnThreadsTest, GrandchildComputes) {
+  EXPECT_EQ(StatusOfForked([] { return ChildComputes() != 0 ? 1 : StatusOfForked(ChildComputes); }), 0);
+}
+
+TEST_F(ForkOwnThreadsTest, ParentStillComputes) {
+  ASSERT_EQ(StatusOfForked(ChildComputes), 0);
+  EXPECT_TRUE(ComputesRightly(kLarge, 0.5f, nullptr));
+}
+
+TEST_F(ForkOwnThreadsTest, ChildOfAnotherThreadComputes) {
+  int status = -1;
+  std::thread([&status] {
+    if (ComputesRightly(kLarge, 0.5f, nullptr)) status = StatusOfForked(ChildComputes);
+  }).join();
+  EXPECT_EQ(status, 0);
+}
+
+// ---- In a process of its own
+
+// Threads of this process, as the kernel counts them.
+int CountThreads() {
+  const std::filesystem::directory_iterator threads("/proc/self/task");
+  return static_cast<int>(std::distance(begin(threads), end(threads)));
+}
+
+int CountProcessors() {
+  cpu_set_t processors;
+  return sched_getaffinity(0, sizeof(processors), &processors) == 0 ? CPU_COUNT(&processors) : -1;
+}
+
+// What the flags make this program do; the exit status is the answer.
+int RunAlone(const std::string& flag) {
+  alarm(60);
+  if (flag == "--get-num-threads") return leakyrelu_get_num_threads();
+  if (flag == "--count-threads") {
+    if (CountThreads() != 1 || !ComputesRightly(kLarge, 0.5f, nullptr)) return 255;
+    return CountThreads();
+  }
+  if (flag == "--set-3-and-count-threads") {
+    if (leakyrelu_set_num_threads(3) != LEAKYRELU_OK) return 255;
+    return RunAlone("--count-threads");
+  }
+  if (flag == "--set-1-and-count-threads") {
+    if (leakyrelu_set_num_threads(1) != LEAKYRELU_OK) return 255;
+    return RunAlone("--count-threads");
+  }
+  if (flag == "--set-a-billion-and-count-threads") {
+    if (leakyrelu_set_num_threads(1000000000) != LEAKYRELU_OK || !ComputesRightly(16 * kLarge, 0.5f, nullptr))
+      return 255;
+    return CountThreads() <= 8 * CountProcessors() ? 0 : 1;
+  }
+  if (flag == "--small-and-count-threads") return ComputesRightly(1000, 0.5f, nullptr) ? CountThreads() : 255;
+  if (flag == "--fork-before-use") {
+    const int status = StatusOfForked(ChildComputes);
+    return status == 0 ? ChildComputes() : status;
+  }
+  return 255;
+}
+
+// Its exit status, with OMP_NUM_THREADS set (or unset: null) before it starts; -1 if a signal ended it.
+int StatusOfAlone(const char* flag, const char* omp_num_threads) {
+  return StatusOfForked([flag, omp_num_threads]() -> int {
+    if (omp_num_threads != nullptr) {
+      setenv("OMP_NUM_THREADS", omp_num_threads, 1);
+    } else {
+      unsetenv("OMP_NUM_THREADS");
+    }
+    execl("/proc/self/exe", "threads_test", flag, nullptr);
+    return 254;
+  });
+}
+
+class AloneOwnThreadsTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (test_util::kThreadSanitizer) GTEST_SKIP() << "ThreadSanitizer has a thread of its own";
+  }
+};
+
+TEST_F(AloneOwnThreadsTest, ForkBeforeUse) { EXPECT_EQ(StatusOfAlone("--fork-before-use", "4"), 0); }
+
+TEST_F(AloneOwnThreadsTest, OmpNumThreadsIsReported) {
+  EXPECT_EQ(StatusOfAlone("--get-num-threads", "1"), 1);
+  EXPECT_EQ(StatusOfAlone("--get-num-threads", "5"), 5);
+}
+
+TEST_F(AloneOwnThreadsTest, OmpNumThreadsIsObeyed) {
+  EXPECT_EQ(StatusOfAlone("--count-threads", "1"), 1);
+  EXPECT_EQ(StatusOfAlone("--count-threads", "5"), 5);
+}
+
+TEST_F(AloneOwnThreadsTest, WholeMachineByDefault) {
+  EXPECT_EQ(StatusOfAlone("--get-num-threads", nullptr), CountProcessors());
+}
+
+TEST_F(AloneOwnThreadsTest, SetterIsObeyed) {
+  EXPECT_EQ(StatusOfAlone("--set-3-and-count-threads", "1"), 3);
+  EXPECT_EQ(StatusOfAlone("--set-1-and-count-threads", "5"), 1);
+}
+
+TEST_F(AloneOwnThreadsTest, AnyNumberMaySafelyBeSet) {
+  EXPECT_EQ(StatusOfAlone("--set-a-billion-and-count-threads", nullptr), 0);
+}
+
+TEST_F(AloneOwnThreadsTest, SmallArraysStartNoThread) { EXPECT_EQ(StatusOfAlone("--small-and-count-threads", "5"), 1); }
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  return argc > 1 ? RunAlone(argv[1]) : RUN_ALL_TESTS();
+}
