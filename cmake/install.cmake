@@ -7,6 +7,10 @@ install(DIRECTORY include/leakyrelu TYPE INCLUDE)
 
 set(config_dir ${CMAKE_INSTALL_LIBDIR}/cmake/leakyrelu)
 install(EXPORT leakyrelu NAMESPACE leakyrelu:: FILE leakyrelu-targets.cmake DESTINATION ${config_dir})
+if(LEAKYRELU_TORCH)  # a component of its own, so that who wants the core alone needs no torch
+  install(TARGETS leakyrelu_torch EXPORT leakyrelu-torch)
+  install(EXPORT leakyrelu-torch NAMESPACE leakyrelu:: FILE leakyrelu-torch-targets.cmake DESTINATION ${config_dir})
+endif()
 configure_package_config_file(cmake/leakyrelu-config.cmake.in leakyrelu-config.cmake INSTALL_DESTINATION ${config_dir})
 write_basic_package_version_file(leakyrelu-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES

@@ -7,7 +7,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <array>
+#include <vector>
 
 #include "leakyrelu/leakyrelu.h"
 #include "plain.h"
@@ -82,7 +82,7 @@ void Forward(const at::Tensor& input, const at::Tensor& output, double slope, co
 
 at::Tensor EmptyInOrder(at::IntArrayRef sizes, at::ScalarType dtype, const Order& order) {
   if (order.empty()) return at::detail::empty_cpu(sizes, at::TensorOptions(dtype));
-  c10::SmallVector<int64_t, 8> strides(order.size());
+  std::vector<int64_t> strides(order.size());
   int64_t stride = 1;
   for (auto dim = order.rbegin(); dim != order.rend(); ++dim) {
     const size_t i = static_cast<size_t>(*dim);
@@ -104,7 +104,7 @@ void Backward(const at::Tensor& grad, const at::Tensor& mask, const at::Tensor& 
 
 at::Tensor BackwardComposed(const at::Tensor& grad, const at::Tensor& mask, double slope, const Order& order) {
   c10::SymDimVector sizes;
-  c10::SmallVector<int64_t, 8> inverse(order.size());
+  std::vector<int64_t> inverse(order.size());
   for (size_t i = 0; i < order.size(); ++i) {
     sizes.push_back(grad.sym_size(order[i]));
     inverse[static_cast<size_t>(order[i])] = static_cast<int64_t>(i);

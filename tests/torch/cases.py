@@ -52,4 +52,5 @@ def filled(dtype: torch.dtype, *shape: int, seed: int = 0) -> Tensor:
 
 def packed(positive: Tensor) -> Tensor:
     """The mask, by NumPy."""
-    return torch.from_numpy(np.packbits(positive.numpy().ravel(), bitorder="little"))
+    mask = np.packbits(positive.numpy().ravel(), bitorder="little")
+    return torch.empty(len(mask), dtype=torch.uint8).copy_(torch.from_numpy(mask))

@@ -1,0 +1,30 @@
+"""leakyrelu::torch in C++: the example, as an outside project against an installed library, agrees with libtorch."""
+
+import subprocess
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*command: str | Path) -> str:
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"
+    return result.stdout
+
+
+def test_example(tmp_path: Path) -> None:
+    build = ROOT / "build/libtorch"  # kept, so that the next run is quick
+    torch_prefix = torch.utils.cmake_prefix_path
+    run(
+        *("cmake", "--preset", "release", "-B", build, "-DLEAKYRELU_TORCH=ON", "-DLEAKYRELU_WERROR=ON"),
+        f"-DCMAKE_PREFIX_PATH={torch_prefix}",
+    )
+    run("cmake", "--build", build)
+    run("cmake", "--install", build, "--prefix", tmp_path / "prefix")
+    example = tmp_path / "example"
+    prefixes = f"-DCMAKE_PREFIX_PATH={tmp_path / 'prefix'};{torch_prefix}"
+    run("cmake", "-S", ROOT / "examples/torch", "-B", example, prefixes)
+    run("cmake", "--build", example)
+    assert run(example / "quickstart_torch").endswith("the same as torch::nn::LeakyReLU: yes\n")
