@@ -26,15 +26,20 @@ class Equation {
   // The sums of all terms must fit uint64_t.
   bool HasSolution(uint64_t target) {
     std::sort(terms_, terms_ + size_, [](const Term& a, const Term& b) { return a.coefficient > b.coefficient; });
-    int kept = 0;
-    for (int i = 0; i < size_; ++i) {
-      if (kept > 0 && terms_[kept - 1].coefficient == terms_[i].coefficient) {
-        terms_[kept - 1].bound += terms_[i].bound;
+    // From the smallest up: a coefficient that is a multiple of the next smaller one joins it where the sums leave no
+    // gap, as in 16 t + 8 u with u up to 1 or more, which reaches every multiple of 8. So strides that nest are one
+    // term, and so are equal ones.
+    int first = std::max(size_ - 1, 0);
+    for (int i = size_ - 2; i >= 0; --i) {
+      const uint64_t ratio = terms_[i].coefficient / terms_[first].coefficient;
+      if (terms_[i].coefficient % terms_[first].coefficient == 0 && ratio - 1 <= terms_[first].bound) {
+        terms_[first].bound += ratio * terms_[i].bound;
       } else {
-        terms_[kept++] = terms_[i];
+        terms_[--first] = terms_[i];
       }
     }
-    size_ = kept;
+    std::copy(terms_ + first, terms_ + size_, terms_);
+    size_ -= first;
     largest_[size_] = 0;
     divisor_[size_] = 0;
     for (int i = size_ - 1; i >= 0; --i) {

@@ -16,7 +16,7 @@ bool SharesMemory(const Layout& a, const Layout& b);
 // True if two indices of `a` are the same element. Cautious in the same way.
 bool RepeatsElement(const Layout& a);
 
-inline constexpr int64_t kMaxOverlapSteps = int64_t{1} << 22;
+inline constexpr int64_t kMaxOverlapSteps = int64_t{1} << 20;
 
 }  // namespace leakyrelu
 
