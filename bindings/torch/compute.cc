@@ -94,8 +94,6 @@ at::Tensor EmptyInOrder(at::IntArrayRef sizes, at::ScalarType dtype, const Order
 
 void Backward(const at::Tensor& grad, const at::Tensor& mask, const at::Tensor& result, double slope,
               const Order& order) {
-  const int64_t bytes = static_cast<int64_t>(leakyrelu_mask_bytes(grad.numel()));
-  TORCH_CHECK(mask.numel() == bytes, "mask has ", mask.numel(), " bytes; ", grad.numel(), " elements need ", bytes);
   const View dy(grad, order);
   const View dx(result, order);
   const leakyrelu_executor executor = TorchThreads();

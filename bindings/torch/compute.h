@@ -26,7 +26,7 @@ void Forward(const at::Tensor& input, const at::Tensor& output, double slope, co
 // A fresh dense tensor with the dims in that order.
 at::Tensor EmptyInOrder(at::IntArrayRef sizes, at::ScalarType dtype, const Order& order);
 
-// result = the gradient of the input. All plain; `order` is that of the mask.
+// result = the gradient of the input. All plain; the mask is as long as it must be, `order` is its order.
 void Backward(const at::Tensor& grad, const at::Tensor& mask, const at::Tensor& result, double slope,
               const Order& order);
 

@@ -47,17 +47,16 @@ bool Parse(PyObject* const* args, Py_ssize_t nargs, PyObject* names, Arguments* 
   return result->input != nullptr;
 }
 
-// Exact floats and ints; everything else that torch takes for a number is left to torch.
+// Exact floats, and ints that are exact as such; everything else that torch takes for a number is left to torch.
 std::optional<double> Number(PyObject* object) {
   if (object == nullptr) return 0.01;
   if (PyFloat_CheckExact(object)) return PyFloat_AS_DOUBLE(object);
   if (!PyLong_CheckExact(object)) return std::nullopt;
-  const double value = PyLong_AsDouble(object);
-  if (value == -1.0 && PyErr_Occurred() != nullptr) {
-    PyErr_Clear();
-    return std::nullopt;
-  }
-  return value;
+  int overflow = 0;
+  const long long value = PyLong_AsLongLongAndOverflow(object, &overflow);
+  constexpr long long kLargest = 1LL << 53;
+  if (overflow != 0 || value < -kLargest || value > kLargest) return std::nullopt;
+  return static_cast<double>(value);
 }
 
 // By way of the dispatcher where a profiler listens, so that it sees the call.

@@ -47,17 +47,45 @@ class LeakyReluBackward : public ag::Node {
   void compiled_args(ag::CompiledNodeArgs& args) const override {
     args.collect(mask_, /*is_output=*/false);
     args.collect(slope_);
-    for (const int8_t dim : order_) args.collect(int64_t{dim});
+    args.collect(OrderAsInts());
   }
 
+  // Compiled autograd traces a function of (gradients, saved values) when their shapes are not known yet.
   ag::variable_list apply_with_saved(const ag::variable_list& grads, ag::SwapSavedVariables& saved) override {
+    namespace dynamo = ::torch::dynamo::autograd;
+    using OutputMetadata = std::vector<std::optional<ag::InputMetadata>>;
+
     saved.before(mask_);
-    ag::variable_list result = apply(ag::variable_list(grads));
+    dynamo::PackedArgs packed;
+    packed.pack(mask_.unpack());
+    packed.pack(slope_);
+    packed.pack(OrderAsInts());
     saved.after(mask_);
-    return result;
+
+    std::vector<at::TypePtr> schema;
+    for (const c10::IValue& value : packed.vec()) {
+      schema.push_back(value.isTensor() ? at::TypePtr(at::TensorType::get()) : value.type());
+    }
+    const auto& python = dynamo::getPyCompilerInterface();
+    const std::string function =
+        python->bind_function(saved.get_py_compiler(), name(), ApplyPacked, std::move(schema),
+                              /*is_custom_function=*/true, /*is_traceable=*/true);
+    return python->call_function(saved.get_py_compiler(), "apply_functional", function, grads, packed.vec(),
+                                 dynamo::IValuePacker<OutputMetadata>::pack(dynamo::get_input_metadata(next_edges())));
   }
 
  private:
+  static ag::variable_list ApplyPacked(const ag::variable_list& grads, const std::vector<c10::IValue>& values) {
+    ::torch::dynamo::autograd::PackedArgs packed(values);
+    const at::Tensor mask = packed.unpack<at::Tensor>();
+    const double slope = packed.unpack<double>();
+    const std::vector<int64_t> order = packed.unpack<std::vector<int64_t>>();
+    if (!grads[0].defined()) return {at::Tensor()};
+    return {BackwardComposed(grads[0], mask, slope, Order(order.begin(), order.end()))};
+  }
+
+  std::vector<int64_t> OrderAsInts() const { return {order_.begin(), order_.end()}; }
+
   ag::SavedVariable mask_;
   double slope_;
   Order order_;
@@ -116,7 +144,14 @@ std::tuple<at::Tensor, at::Tensor> LeakyReluWithMask(const at::Tensor& self, con
 }
 
 at::Tensor LeakyReluBackwardOp(const at::Tensor& grad, const at::Tensor& mask, const at::Scalar& slope) {
-  if (!CanTakeBackward(grad, mask)) return BackwardComposed(grad, mask, slope.toDouble(), Order());
+  TORCH_CHECK(mask.scalar_type() == at::kByte && mask.dim() == 1,
+              "mask must be a uint8 tensor of one dimension, as leaky_relu_with_mask returns it, not of ",
+              mask.scalar_type(), " and ", mask.dim(), " dimensions");
+  TORCH_CHECK(mask.sym_numel() == (grad.sym_numel() + 7) / 8, "mask has ", mask.sym_numel(), " bytes; ",
+              grad.sym_numel(), " elements need one for 8");
+  if (!CanTakeBackward(grad, mask)) {
+    return at::empty_like(grad).copy_(BackwardComposed(grad, mask, slope.toDouble(), Order()));  // laid out as grad
+  }
   return EagerBackward(grad, mask, EmptyLike(grad), slope.toDouble(), Order());
 }
 

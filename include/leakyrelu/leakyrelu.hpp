@@ -254,6 +254,7 @@ class Vector : public Array<T, 1> {
   T* begin() const { return data(); }
   T* end() const { return data() + size(); }
   T& operator[](std::size_t i) const { return data()[i]; }
+  // NOLINTNEXTLINE(misc-explicit-constructor): std::vector<float> y = m(x) is what one writes
   operator std::vector<T>() const { return {begin(), end()}; }
 
   template <std::ranges::forward_range R>

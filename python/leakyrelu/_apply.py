@@ -132,9 +132,7 @@ def _require_regular(path: Path) -> os.stat_result:
     return status
 
 
-def _write_header(
-    file: BinaryIO, shape: tuple[int, ...], fortran_order: bool, dtype: np.dtype[Any]
-) -> None:
+def _write_header(file: BinaryIO, shape: tuple[int, ...], fortran_order: bool, dtype: np.dtype[Any]) -> None:
     descr = np.lib.format.dtype_to_descr(dtype)
     header = {"descr": descr, "fortran_order": fortran_order, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)

@@ -142,9 +142,7 @@ class LeakyReLU:
         inplace: write the result over the input and return the input.
     """
 
-    def __init__(
-        self, negative_slope: SupportsFloat | SupportsIndex = 0.01, inplace: bool = False
-    ) -> None:
+    def __init__(self, negative_slope: SupportsFloat | SupportsIndex = 0.01, inplace: bool = False) -> None:
         self.negative_slope = _to_slope(negative_slope)
         self.inplace = inplace
 
@@ -207,8 +205,7 @@ def _from_dlpack(x: Any, name: str, writable: bool) -> tuple[NDArray[Any], bool]
     """A NumPy view of an array of another library, and whether it is bfloat16."""
     if not hasattr(type(x), "__dlpack__"):
         raise TypeError(
-            f"{name} must be a NumPy array or one that speaks DLPack, not {type(x).__name__}; "
-            "numpy.asarray makes one"
+            f"{name} must be a NumPy array or one that speaks DLPack, not {type(x).__name__}; numpy.asarray makes one"
         )
     if getattr(x, "requires_grad", False):
         raise TypeError(f"{name} requires a gradient, which would be lost; pass {name}.detach()")

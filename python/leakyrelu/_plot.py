@@ -34,9 +34,7 @@ def draw(slopes: Sequence[float], gradient: bool, file_format: str) -> bytes:
     Returns:
         The bytes of the picture's file.
     """
-    logging.getLogger("matplotlib").setLevel(
-        logging.ERROR
-    )  # No remarks about caches and fonts on stderr.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # No remarks about caches and fonts on stderr.
     values = _gradient if gradient else leakyrelu.leaky_relu
     name = f"LeakyReLU(negative_slope={slopes[0]})" if len(slopes) == 1 else "LeakyReLU"
     # Nothing happens far from 0 in the gradient, so its picture is as low as the slopes allow.
@@ -64,9 +62,7 @@ def draw(slopes: Sequence[float], gradient: bool, file_format: str) -> bytes:
             color = _COLORS[index % len(_COLORS)]
             y = values(_LEFT, slope)
             axes.plot(_LEFT, y, color=color, label=str(slope), **line)
-            if (
-                gradient and slope != 1
-            ):  # The end that the jump includes; the end that it leaves out is hollow.
+            if gradient and slope != 1:  # The end that the jump includes; the end that it leaves out is hollow.
                 axes.plot(0, y[-1], "o", color=color)
         axes.plot(_RIGHT, values(_RIGHT, slopes[0]), color=shared, **line)
         if gradient and any(slope != 1 for slope in slopes):

@@ -42,9 +42,7 @@ def cli(context: click.Context) -> None:
 )
 @click.argument("source", metavar="IN.npy", type=_FILE)
 @click.argument("target", metavar="OUT.npy", type=_FILE)
-@click.option(
-    "--negative-slope", type=float, default=0.01, show_default=True, help="The slope for x <= 0."
-)
+@click.option("--negative-slope", type=float, default=0.01, show_default=True, help="The slope for x <= 0.")
 @click.option("--mask", metavar="MASK.npy", type=_FILE, help="Also write the mask to this file.")
 def apply(source: Path, target: Path, negative_slope: float, mask: Path | None) -> None:
     """Apply LeakyReLU to the array in IN.npy and write the result to OUT.npy.
@@ -179,9 +177,7 @@ def main() -> None:
     if message:
         with contextlib.suppress(OSError):
             click.echo(f"leakyrelu: error: {message}", err=True)
-    if (
-        status != 0
-    ):  # What stdout refused must not fail again, and loudly, at the interpreter's end.
+    if status != 0:  # What stdout refused must not fail again, and loudly, at the interpreter's end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(status)
 

@@ -30,7 +30,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 _log = logging.getLogger(__name__)
 _is_dynamo_compiling = torch.compiler.is_dynamo_compiling
-_is_scripting = torch.jit.is_scripting
+_is_scripting = torch.jit.is_scripting  # type: ignore[attr-defined]
 _original = F.leaky_relu
 _original_ = F.leaky_relu_
 
@@ -49,15 +49,19 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     Raises:
         What `torch.nn.functional.leaky_relu` raises.
     """
-    if _is_dynamo_compiling() or _is_scripting():
+    if _is_scripting():
         return _original(input, negative_slope, inplace)
+    if _is_dynamo_compiling():
+        return _fallback(input, negative_slope, inplace)
     return _torch.leaky_relu(input, negative_slope, inplace)
 
 
 def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
     """`leaky_relu(input, negative_slope, inplace=True)`."""
-    if _is_dynamo_compiling() or _is_scripting():
+    if _is_scripting():
         return _original(input, negative_slope, True)
+    if _is_dynamo_compiling():
+        return _fallback(input, negative_slope, True)
     return _torch.leaky_relu(input, negative_slope, True)
 
 
@@ -69,12 +73,11 @@ class LeakyReLU(nn.LeakyReLU):
 
     def forward(self, input: Tensor) -> Tensor:
         """Returns `leaky_relu(input, self.negative_slope, self.inplace)`."""
-        if _is_dynamo_compiling():
+        if _is_scripting():
             return _original(input, self.negative_slope, self.inplace)
+        if _is_dynamo_compiling():
+            return _fallback(input, self.negative_slope, self.inplace)
         return _torch.leaky_relu(input, self.negative_slope, self.inplace)
-
-    def __prepare_scriptable__(self) -> nn.Module:
-        return _with_class(self, nn.LeakyReLU)
 
 
 def convert(model: Model) -> Model:
@@ -97,6 +100,7 @@ def convert(model: Model) -> Model:
 
 _patch_lock = threading.Lock()
 _patches = 0
+_unpatched = (_original, _original_)  # what stood there before the first patch
 
 
 def patch() -> None:
@@ -104,9 +108,10 @@ def patch() -> None:
 
     Counted: as many calls of `unpatch` undo it.
     """
-    global _patches
+    global _patches, _unpatched
     with _patch_lock:
         if _patches == 0:
+            _unpatched = F.leaky_relu, F.leaky_relu_
             F.leaky_relu, F.leaky_relu_ = leaky_relu, leaky_relu_
         _patches += 1
 
@@ -123,7 +128,7 @@ def unpatch() -> None:
             raise RuntimeError("unpatch() without a patch() before it")
         _patches -= 1
         if _patches == 0:
-            F.leaky_relu, F.leaky_relu_ = _original, _original_
+            F.leaky_relu, F.leaky_relu_ = _unpatched
 
 
 @contextlib.contextmanager
@@ -136,19 +141,22 @@ def patched() -> Iterator[None]:
         unpatch()
 
 
-def _with_class(module: nn.Module, cls: type[nn.Module]) -> nn.Module:
-    clone = cls.__new__(cls)
-    clone.__dict__ = module.__dict__.copy()
-    return clone
-
-
 def _fallback(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    """What the fast call does not take."""
-    if inplace and isinstance(input, Tensor) and negative_slope < 0:
-        if not torch.overrides.has_torch_function_unary(input):
-            # torch's backward refuses this in place: compute from a copy, which backward sees, and copy back.
-            return input.copy_(_original(input.clone(), negative_slope))
+    """What the fast call does not take: torch's own operators."""
+    if inplace and isinstance(input, Tensor) and _is_negative(negative_slope):
+        # torch's backward refuses this in place: compute from a copy, which backward sees, and copy back.
+        return input.copy_(_original(input.clone(), negative_slope))
     return _original(input, negative_slope, inplace)
+
+
+def _is_negative(negative_slope: object) -> bool:
+    # What is no number at all is for torch to refuse, in its own words.
+    if isinstance(negative_slope, int | float):
+        return negative_slope < 0
+    try:
+        return float(negative_slope) < 0  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError, NotImplementedError):
+        return False
 
 
 _torch.set_fallback(_fallback)

@@ -67,9 +67,7 @@ def test_find_package(prefix: Path, tmp_path: Path) -> None:
     ],
     ids=["C", "C++"],
 )
-def test_pkg_config(
-    prefix: Path, library: str, tmp_path: Path, compiler: list[str], source: str, output: str
-) -> None:
+def test_pkg_config(prefix: Path, library: str, tmp_path: Path, compiler: list[str], source: str, output: str) -> None:
     (pkgconfig,) = prefix.glob("**/pkgconfig")
     static = ["--static"] if library == "static" else []
     flags = run(

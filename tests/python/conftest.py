@@ -44,10 +44,7 @@ def specials(dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
 
 def select(positive: np.ndarray[Any, Any], v: np.ndarray[Any, Any], slope: float) -> np.ndarray[Any, Any]:
     """`positive ? v : v * slope` by the contract's words, in plain NumPy."""
-    if v.dtype == np.float64:
-        scaled = v * slope
-    else:
-        scaled = (v.astype(np.float32) * np.float32(slope)).astype(v.dtype)
+    scaled = v * slope if v.dtype == np.float64 else (v.astype(np.float32) * np.float32(slope)).astype(v.dtype)
     return np.where(positive, v, scaled)
 
 
@@ -63,7 +60,7 @@ def assert_same(actual: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) ->
 
 @st.composite
 def arrays(draw: st.DrawFn, dtype: np.dtype[Any] | None = None) -> np.ndarray[Any, Any]:
-    """Arrays of every dtype, 0 to 5 dims, sliced, reversed, permuted, broadcast, misaligned, special values included."""
+    """Arrays of every dtype, 0 to 5 dims, sliced, reversed, permuted, broadcast, misaligned, with special values."""
     dtype = dtype or draw(st.sampled_from(DTYPES))
     base_shape = draw(hnp.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=9))
     count = int(np.prod(base_shape))

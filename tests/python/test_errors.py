@@ -124,7 +124,9 @@ class TestOut:
             shape = (2,) if len(strides) == 1 else (2, 3)
             out = np.lib.stride_tricks.as_strided(memory, shape, strides)
             x = np.ones(shape, np.float32)
-            check(ValueError, "holds an element more than once", lambda x=x, o=out: leakyrelu.leaky_relu(x, out=o), memory)
+            check(
+                ValueError, "holds an element more than once", lambda x=x, o=out: leakyrelu.leaky_relu(x, out=o), memory
+            )
 
     def test_strides_between_elements(self) -> None:
         packed = np.zeros(4, [("a", "f4"), ("b", "u1")])

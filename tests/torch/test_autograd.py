@@ -37,9 +37,7 @@ def leaf(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
 @by_slope
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_derivatives_of_every_order(
-    dtype: torch.dtype, order: int, slope: float, inplace: bool
-) -> None:
+def test_derivatives_of_every_order(dtype: torch.dtype, order: int, slope: float, inplace: bool) -> None:
     x = leaf(50, dtype=dtype)
 
     def derivative(function) -> Tensor:
@@ -71,9 +69,7 @@ def test_gradient_penalty() -> None:
 
     def step(activation: type[nn.Module]) -> list[Tensor]:
         torch.manual_seed(0)
-        critic = nn.Sequential(
-            nn.Conv2d(1, 4, 3), activation(0.2), nn.Conv2d(4, 4, 3), activation(0.2), nn.Flatten()
-        )
+        critic = nn.Sequential(nn.Conv2d(1, 4, 3), activation(0.2), nn.Conv2d(4, 4, 3), activation(0.2), nn.Flatten())
         image = torch.randn(2, 1, 8, 8, requires_grad=True)
         score = critic(image).sum()
         (gradient,) = torch.autograd.grad(score, image, create_graph=True)
@@ -497,7 +493,7 @@ def test_anomaly_mode_names_the_node_that_made_nan() -> None:
         with torch.autograd.set_detect_anomaly(True):
             x = leaf(5)
             y = leaky_relu(x, float("nan")).sum()
-            with pytest.raises(RuntimeError, match="LeakyReluBackward.*returned nan"):
+            with pytest.raises(RuntimeError, match=r"LeakyReluBackward.*returned nan"):
                 y.backward()
 
 

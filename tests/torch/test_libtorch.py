@@ -18,7 +18,15 @@ def test_example(tmp_path: Path) -> None:
     build = ROOT / "build/libtorch"  # kept, so that the next run is quick
     torch_prefix = torch.utils.cmake_prefix_path
     run(
-        *("cmake", "--preset", "release", "-B", build, "-DLEAKYRELU_TORCH=ON", "-DLEAKYRELU_WERROR=ON"),
+        *(
+            "cmake",
+            "--preset",
+            "release",
+            "-B",
+            build,
+            "-DLEAKYRELU_TORCH=ON",
+            "-DLEAKYRELU_WERROR=ON",
+        ),
         f"-DCMAKE_PREFIX_PATH={torch_prefix}",
     )
     run("cmake", "--build", build)

@@ -37,8 +37,8 @@ def samples(dtype: torch.dtype, requires_grad: bool = True) -> Iterator[SampleIn
 
 def few(dtype: torch.dtype = torch.float64) -> list[SampleInput]:
     """torch's own samples without the large ones, for what is slow, and each again with strides."""
-    chosen = [s for s in NATIVE.sample_inputs("cpu", dtype, requires_grad=True)]
-    chosen = [s for s in chosen if s.input.numel() <= 100]
+    every = NATIVE.sample_inputs("cpu", dtype, requires_grad=True)
+    chosen = [sample for sample in every if sample.input.numel() <= 100]
     assert len(chosen) >= 2
     return chosen + [sample.noncontiguous() for sample in chosen]
 
@@ -102,9 +102,7 @@ def test_reference() -> None:
     for sample in NATIVE.sample_inputs("cpu", torch.float64):
         slope = sample.kwargs.get("negative_slope", 0.01)
         x = sample.input
-        torch.testing.assert_close(
-            call(OURS, sample), torch.where(x > 0, x, x * slope), rtol=0, atol=0
-        )
+        torch.testing.assert_close(call(OURS, sample), torch.where(x > 0, x, x * slope), rtol=0, atol=0)
 
 
 def test_error_inputs() -> None:
@@ -239,9 +237,7 @@ def test_composite_compliance() -> None:
 
 LAYOUTS = {
     "channels_last": lambda: torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last),
-    "channels_last_3d": lambda: torch.randn(2, 3, 4, 5, 2).to(
-        memory_format=torch.channels_last_3d
-    ),
+    "channels_last_3d": lambda: torch.randn(2, 3, 4, 5, 2).to(memory_format=torch.channels_last_3d),
     "transposed": lambda: torch.randn(4, 5).t(),
     "permuted": lambda: torch.randn(4, 5, 6).permute(2, 0, 1),
     "gaps": lambda: torch.randn(4, 10)[:, ::2],
@@ -275,9 +271,7 @@ def test_strides_of_every_layout(layout: str, requires_grad: bool) -> None:
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 @by_dtype
 def test_module_inputs(dtype: torch.dtype, training: bool) -> None:
-    inputs = MODULE.module_inputs_func(
-        MODULE, device="cpu", dtype=dtype, requires_grad=True, training=training
-    )
+    inputs = MODULE.module_inputs_func(MODULE, device="cpu", dtype=dtype, requires_grad=True, training=training)
     assert inputs
     for case in inputs:
         args, kwargs = case.constructor_input.args, case.constructor_input.kwargs
@@ -299,9 +293,7 @@ def test_module_inputs(dtype: torch.dtype, training: bool) -> None:
 
 
 def test_module_gradcheck() -> None:
-    inputs = MODULE.module_inputs_func(
-        MODULE, device="cpu", dtype=torch.float64, requires_grad=True, training=True
-    )
+    inputs = MODULE.module_inputs_func(MODULE, device="cpu", dtype=torch.float64, requires_grad=True, training=True)
     for case in inputs:
         module = LeakyReLU(*case.constructor_input.args, **case.constructor_input.kwargs)
         assert gradcheck(module, case.forward_input.args[0])

@@ -1,4 +1,4 @@
-"""Proves that torch.ops.leakyrelu.* are operators as torch wants them, and that the mask is NumPy's packbits."""
+"""Proves that torch.ops.leakyrelu.* are good operators and that the mask is NumPy's packbits."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.library import opcheck
 
-import leakyrelu.torch  # noqa: F401 (registers the operators)
+import leakyrelu.torch
 
 ops = torch.ops.leakyrelu
 SHAPE = (2, 3, 4, 5)
@@ -19,9 +19,7 @@ INPUTS = {
     "strided": lambda: torch.randn(5, 4, 6)[..., ::2].permute(2, 0, 1),
     "strided_grad": lambda: torch.randn(5, 4, 6)[..., ::2].permute(2, 0, 1).requires_grad_(),
     "channels_last": lambda: torch.randn(SHAPE).to(memory_format=torch.channels_last),
-    "channels_last_grad": lambda: (
-        torch.randn(SHAPE).to(memory_format=torch.channels_last).requires_grad_()
-    ),
+    "channels_last_grad": lambda: torch.randn(SHAPE).to(memory_format=torch.channels_last).requires_grad_(),
     "bfloat16_grad": lambda: torch.randn(13, dtype=torch.bfloat16, requires_grad=True),
     "float16": lambda: torch.randn(13, dtype=torch.float16),
     "float64_grad": lambda: torch.randn(13, dtype=torch.float64, requires_grad=True),
@@ -77,9 +75,7 @@ def test_schema(op: str, schema: str) -> None:
     assert str(getattr(ops, op).default._schema) == f"leakyrelu::{op}{schema}"
 
 
-@pytest.mark.parametrize(
-    "op", ["leaky_relu", "leaky_relu_", "leaky_relu_with_mask", "leaky_relu_backward"]
-)
+@pytest.mark.parametrize("op", ["leaky_relu", "leaky_relu_", "leaky_relu_with_mask", "leaky_relu_backward"])
 def test_tags(op: str) -> None:
     tags = getattr(ops, op).default.tags
     assert torch.Tag.pt2_compliant_tag in tags
@@ -190,6 +186,14 @@ def test_wrong_masks_are_refused(kind: str) -> None:
         ops.leaky_relu_backward(torch.ones(10), wrong_masks()[kind], 0.3)
 
 
+def test_wrong_strided_masks_are_refused() -> None:
+    """Where the operators are composed of torch's, the same is checked."""
+    for size in (1, 3):
+        with pytest.raises(RuntimeError):
+            mask = torch.zeros(size, 2, dtype=torch.uint8)[:, 0]
+            ops.leaky_relu_backward(torch.ones(10), mask, 0.3)
+
+
 def test_strided_mask() -> None:
     x, dy = torch.randn(50), torch.randn(50)
     mask = packed(x > 0)
@@ -239,16 +243,12 @@ def test_fake_backward_has_the_strides_of_the_real_one() -> None:
 
 def test_vmap_of_the_operators() -> None:
     x = torch.randn(3, 20)
-    torch.testing.assert_close(
-        torch.vmap(lambda x: ops.leaky_relu(x, 0.3))(x), F.leaky_relu(x, 0.3), rtol=0, atol=0
-    )
+    torch.testing.assert_close(torch.vmap(lambda x: ops.leaky_relu(x, 0.3))(x), F.leaky_relu(x, 0.3), rtol=0, atol=0)
     _, masks = torch.vmap(lambda x: ops.leaky_relu_with_mask(x, 0.3))(x)
     for row, mask in zip(x, masks, strict=True):
         assert_same(mask.clone(), packed(row > 0))
     dx = torch.vmap(lambda g, m: ops.leaky_relu_backward(g, m, 0.3))(torch.ones(3, 20), masks)
-    torch.testing.assert_close(
-        dx, torch.where(x > 0, 1.0, torch.tensor(0.3)), rtol=0, atol=0
-    )
+    torch.testing.assert_close(dx, torch.where(x > 0, 1.0, torch.tensor(0.3)), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])

@@ -1,4 +1,4 @@
-"""Proves that the mask is all that is kept for backward, and that torch's tools for kept tensors see it."""
+"""Proves that the mask is all that is kept for backward, where torch's tools can see it."""
 
 import ctypes
 import gc
@@ -85,7 +85,18 @@ class _Mallinfo2(ctypes.Structure):
     _fields_ = [
         (name, ctypes.c_size_t)
         for name in (
-            "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+            [
+                "arena",
+                "ordblks",
+                "smblks",
+                "hblks",
+                "hblkhd",
+                "usmblks",
+                "fsmblks",
+                "uordblks",
+                "fordblks",
+                "keepcost",
+            ]
         )
     ]
 
@@ -96,7 +107,6 @@ def allocated() -> int:
     if not hasattr(libc, "mallinfo2"):
         pytest.skip("this C library does not say what is allocated")
     libc.mallinfo2.restype = _Mallinfo2
-    gc.collect()
     info = libc.mallinfo2()
     return info.uordblks + info.hblkhd
 
@@ -104,6 +114,7 @@ def allocated() -> int:
 def growth(function: Callable[[Tensor], Tensor], size: int, dtype: torch.dtype) -> int:
     """Bytes that live on after function(x) when x itself, which has a gradient, is let go."""
     leaf = torch.ones(1, dtype=dtype, requires_grad=True)
+    gc.collect()
     before = allocated()
     x = leaf.expand(size).clone()
     y = function(x)
@@ -126,6 +137,26 @@ def test_the_allocator_notices_what_torch_keeps() -> None:
     """So the test above would fail if the input were kept."""
     size = 2**22
     assert growth(F.leaky_relu, size, torch.float32) >= 2 * 4 * size
+
+
+def test_nothing_is_left_after_many_steps() -> None:
+    x = torch.randn(1000, requires_grad=True)
+
+    def step() -> None:
+        leaky_relu((x * 1)[1:], -0.2, inplace=True).sum().backward()
+        (dx,) = torch.autograd.grad(leaky_relu(x).square().sum(), x, create_graph=True)
+        torch.autograd.grad(dx.sum(), x)
+        with pytest.raises(RuntimeError):
+            leaky_relu(x, inplace=True)
+
+    for _ in range(100):
+        step()
+    gc.collect()
+    before = allocated()
+    for _ in range(1000):
+        step()
+    gc.collect()
+    assert allocated() - before < 1000 * 125  # less than a mask a step
 
 
 # ---- Tools for what is kept
@@ -199,9 +230,7 @@ def test_allow_mutation_on_saved_tensors() -> None:
 
 def network(activation: type[nn.Module], inplace: bool) -> nn.Sequential:
     torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Linear(6, 16), activation(0.2, inplace), nn.Linear(16, 16), activation(0.2, inplace)
-    )
+    return nn.Sequential(nn.Linear(6, 16), activation(0.2, inplace), nn.Linear(16, 16), activation(0.2, inplace))
 
 
 def gradients(model: nn.Module, run: Callable[[nn.Module, Tensor], Tensor]) -> Iterator[Tensor]:
@@ -216,9 +245,7 @@ CHECKPOINTS = {
     "reentrant": lambda m, x: checkpoint(m, x, use_reentrant=True),
     "not_reentrant": lambda m, x: checkpoint(m, x, use_reentrant=False),
     "sequential": lambda m, x: checkpoint_sequential(m, 2, x, use_reentrant=False),
-    "nested": lambda m, x: checkpoint(
-        lambda x: checkpoint(m, x, use_reentrant=False), x, use_reentrant=False
-    ),
+    "nested": lambda m, x: checkpoint(lambda x: checkpoint(m, x, use_reentrant=False), x, use_reentrant=False),
     "no_early_stop": lambda m, x: _without_early_stop(m, x),
 }
 
@@ -250,9 +277,11 @@ def test_selective_checkpoint() -> None:
 
     def contexts():
         return create_selective_checkpoint_contexts(
-            lambda ctx, op, *a, **k: CheckpointPolicy.MUST_SAVE
-            if op == torch.ops.aten.leaky_relu.default
-            else CheckpointPolicy.PREFER_RECOMPUTE
+            lambda ctx, op, *a, **k: (
+                CheckpointPolicy.MUST_SAVE
+                if op == torch.ops.aten.leaky_relu.default
+                else CheckpointPolicy.PREFER_RECOMPUTE
+            )
         )
 
     actual = gradients(

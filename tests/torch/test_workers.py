@@ -28,9 +28,7 @@ def values(index: int) -> Tensor:
 
 def test_forked_workers() -> None:
     leaky_relu(values(9))  # the parent's threads exist before the fork
-    loader = DataLoader(
-        Activated(), batch_size=None, num_workers=2, multiprocessing_context="fork", timeout=60
-    )
+    loader = DataLoader(Activated(), batch_size=None, num_workers=2, multiprocessing_context="fork", timeout=60)
     results = list(loader)
     assert len(results) == 4
     for index, (y, dx) in enumerate(results):
