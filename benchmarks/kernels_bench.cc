@@ -76,8 +76,8 @@ uint8_t* Mask(size_t bytes) {
 
 void Count(benchmark::State& state, size_t elements, size_t bytes) {
   state.SetBytesProcessed(state.iterations() * 2 * static_cast<int64_t>(bytes));
-  state.counters["elements/ns"] =
-      benchmark::Counter(static_cast<double>(state.iterations()) * static_cast<double>(elements) * 1e-9, benchmark::Counter::kIsRate);
+  state.counters["elements/ns"] = benchmark::Counter(
+      static_cast<double>(state.iterations()) * static_cast<double>(elements) * 1e-9, benchmark::Counter::kIsRate);
 }
 
 void Memcpy(benchmark::State& state, size_t bytes) {

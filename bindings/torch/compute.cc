@@ -18,10 +18,10 @@ namespace {
 // A tensor with its dims in `order`, as the core sees it.
 struct View {
   View(const at::Tensor& tensor, const Order& order)
-      : array{tensor.data_ptr(), static_cast<leakyrelu_dtype>(DType(tensor)), static_cast<int32_t>(tensor.dim()),
-              tensor.sizes().data(), tensor.strides().data()} {
+      : array{tensor.data_ptr(), DType(tensor), static_cast<int32_t>(tensor.dim()), tensor.sizes().data(),
+              tensor.strides().data()} {
     if (order.empty()) return;
-    for (const int8_t dim : order) {
+    for (const int64_t dim : order) {
       sizes.push_back(tensor.size(dim));
       strides.push_back(tensor.stride(dim));
     }
@@ -55,8 +55,9 @@ uint8_t* Bytes(const at::Tensor& mask) { return mask.defined() ? static_cast<uin
 Order MemoryOrder(const at::Tensor& tensor) {
   Order order;
   if (tensor.is_contiguous()) return order;
-  for (int64_t dim = 0; dim < tensor.dim(); ++dim) order.push_back(static_cast<int8_t>(dim));
-  std::stable_sort(order.begin(), order.end(), [&](int8_t a, int8_t b) { return tensor.stride(a) > tensor.stride(b); });
+  for (int64_t dim = 0; dim < tensor.dim(); ++dim) order.push_back(dim);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return tensor.stride(a) > tensor.stride(b); });
   return order;
 }
 

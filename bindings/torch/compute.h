@@ -8,7 +8,7 @@ namespace leakyrelu::tensors {
 
 // The order of dims, outermost first, in which a mask counts elements. Empty: as they are (C order). A mask in the
 // order of the input's memory makes one long run of any dense tensor, channels_last included.
-using Order = c10::SmallVector<int8_t, 8>;
+using Order = c10::SmallVector<int64_t, 8>;
 
 Order MemoryOrder(const at::Tensor& tensor);
 

@@ -122,4 +122,5 @@ PyModuleDef definition = {
 }  // namespace
 }  // namespace leakyrelu::tensors
 
+// NOLINTNEXTLINE(bugprone-reserved-identifier): the name that Python looks for
 PyMODINIT_FUNC PyInit__torch() { return PyModule_Create(&leakyrelu::tensors::definition); }

@@ -31,14 +31,6 @@ class LeakyReluBackward : public ag::Node {
 
   std::string name() const override { return "LeakyReluBackward"; }
 
-  ag::variable_list apply(ag::variable_list&& grads) override {
-    if (!grads[0].defined() || !task_should_compute_output(0)) return {at::Tensor()};
-    std::unique_lock<std::mutex> lock(mutex_);
-    const at::Tensor mask = mask_.unpack();
-    lock.unlock();
-    return {DifferentiableBackward(grads[0], mask, slope_, order_)};
-  }
-
   void release_variables() override {
     const std::lock_guard<std::mutex> lock(mutex_);
     mask_.reset_data();
@@ -67,11 +59,19 @@ class LeakyReluBackward : public ag::Node {
       schema.push_back(value.isTensor() ? at::TypePtr(at::TensorType::get()) : value.type());
     }
     const auto& python = dynamo::getPyCompilerInterface();
-    const std::string function =
-        python->bind_function(saved.get_py_compiler(), name(), ApplyPacked, std::move(schema),
-                              /*is_custom_function=*/true, /*is_traceable=*/true);
+    const std::string function = python->bind_function(saved.get_py_compiler(), name(), ApplyPacked, std::move(schema),
+                                                       /*is_custom_function=*/true, /*is_traceable=*/true);
     return python->call_function(saved.get_py_compiler(), "apply_functional", function, grads, packed.vec(),
                                  dynamo::IValuePacker<OutputMetadata>::pack(dynamo::get_input_metadata(next_edges())));
+  }
+
+ protected:
+  ag::variable_list apply(ag::variable_list&& grads) override {
+    if (!grads[0].defined() || !task_should_compute_output(0)) return {at::Tensor()};
+    std::unique_lock<std::mutex> lock(mutex_);
+    const at::Tensor mask = mask_.unpack();
+    lock.unlock();
+    return {DifferentiableBackward(grads[0], mask, slope_, order_)};
   }
 
  private:
@@ -228,11 +228,14 @@ TORCH_LIBRARY_IMPL(leakyrelu, CPU, library) {
 
 // With autograd. These ask what they have before them and, if it is not plain, compose torch's own operations; so they
 // serve as kernels of every other device, as meta and fake kernels, as batching rules and as decompositions too.
-#define LEAKYRELU_AUTOGRAD_KERNELS(library)                     \
-  library.impl("leaky_relu", ops::LeakyRelu);                   \
-  library.impl("leaky_relu_", ops::LeakyReluInPlace);           \
-  library.impl("leaky_relu_with_mask", ops::LeakyReluWithMask); \
-  library.impl("leaky_relu_backward", ops::LeakyReluBackwardOp)
+namespace {
+void ImplementWithAutograd(torch::Library& library) {
+  library.impl("leaky_relu", ops::LeakyRelu);
+  library.impl("leaky_relu_", ops::LeakyReluInPlace);
+  library.impl("leaky_relu_with_mask", ops::LeakyReluWithMask);
+  library.impl("leaky_relu_backward", ops::LeakyReluBackwardOp);
+}
+}  // namespace
 
-TORCH_LIBRARY_IMPL(leakyrelu, AutogradCPU, library) { LEAKYRELU_AUTOGRAD_KERNELS(library); }
-TORCH_LIBRARY_IMPL(leakyrelu, CompositeImplicitAutograd, library) { LEAKYRELU_AUTOGRAD_KERNELS(library); }
+TORCH_LIBRARY_IMPL(leakyrelu, AutogradCPU, library) { ImplementWithAutograd(library); }
+TORCH_LIBRARY_IMPL(leakyrelu, CompositeImplicitAutograd, library) { ImplementWithAutograd(library); }

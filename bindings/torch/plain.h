@@ -10,8 +10,8 @@
 
 namespace leakyrelu::tensors {
 
-// The dtype in the core's terms; 0 for one that it does not have.
-inline int DType(const at::Tensor& tensor) {
+// The dtype in the core's terms; none of them (0) for one that it does not have.
+inline leakyrelu_dtype DType(const at::Tensor& tensor) {
   switch (tensor.scalar_type()) {
     case at::kHalf:
       return LEAKYRELU_FLOAT16;
@@ -22,7 +22,7 @@ inline int DType(const at::Tensor& tensor) {
     case at::kDouble:
       return LEAKYRELU_FLOAT64;
     default:
-      return 0;
+      return leakyrelu_dtype{};
   }
 }
 
@@ -35,7 +35,8 @@ inline constexpr c10::DispatchKeySet kPlainKeys({c10::DispatchKey::CPU, c10::Dis
 inline bool IsSubset(c10::DispatchKeySet a, c10::DispatchKeySet b) { return (a.raw_repr() & ~b.raw_repr()) == 0; }
 
 inline bool IsPlain(const at::Tensor& tensor) {
-  return tensor.key_set().has(c10::DispatchKey::CPU) && IsSubset(tensor.key_set(), kPlainKeys) && DType(tensor) != 0;
+  return tensor.key_set().has(c10::DispatchKey::CPU) && IsSubset(tensor.key_set(), kPlainKeys) &&
+         DType(tensor) != leakyrelu_dtype{};
 }
 
 // No mode, functional transform, tracer or guard has changed where this thread's calls go (autocast apart: it leaves

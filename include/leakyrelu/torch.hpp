@@ -11,20 +11,31 @@
 
 #include <torch/torch.h>
 
+#include <ostream>
+#include <utility>
+
 namespace leakyrelu::torch {
 
 // LeakyReLU of `input`, differentiable to any order; in place for any slope if asked for, and then `input` is returned.
 at::Tensor leaky_relu(at::Tensor input, double negative_slope = 0.01, bool inplace = false);
 
-using LeakyReLUOptions = ::torch::nn::LeakyReLUOptions;
+using ::torch::nn::LeakyReLUOptions;
 
-class LeakyReLUImpl : public ::torch::nn::LeakyReLUImpl {
+// torch::nn::LeakyReLU, keeping a mask for the backward.
+class LeakyReLUImpl : public ::torch::nn::Cloneable<LeakyReLUImpl> {
  public:
-  using ::torch::nn::LeakyReLUImpl::LeakyReLUImpl;
+  explicit LeakyReLUImpl(const LeakyReLUOptions& options = {}) : options(options) {}
 
+  void reset() override {}
+  void pretty_print(std::ostream& stream) const override {
+    stream << "leakyrelu::torch::LeakyReLU(negative_slope=" << options.negative_slope()
+           << (options.inplace() ? ", inplace=true)" : ")");
+  }
   at::Tensor forward(at::Tensor input) {
     return leaky_relu(std::move(input), options.negative_slope(), options.inplace());
   }
+
+  LeakyReLUOptions options;
 };
 
 class LeakyReLU : public ::torch::nn::ModuleHolder<LeakyReLUImpl> {
