@@ -49,7 +49,11 @@ def test_masked_array() -> None:
 
 
 class TestSlope:
-    @pytest.mark.parametrize("slope", [None, "0.1", b"0.1", [0.1], 1j, object(), np.array([0.1, 0.2])], ids=repr)
+    @pytest.mark.parametrize(
+        "slope",
+        [None, "0.1", b"0.1", [0.1], 1j, object(), np.array([0.1, 0.2])],
+        ids=lambda slope: type(slope).__name__,
+    )
     def test_not_a_number(self, slope: Any) -> None:
         x = X.copy()
         check(TypeError, "negative_slope must be a number", lambda: leakyrelu.leaky_relu(x, slope, True), x)

@@ -335,6 +335,18 @@ def test_in_place_on_a_view(view: str, by_grad: bool, slope: float) -> None:
     assert_same(results[0][1], results[1][1])
 
 
+@pytest.mark.parametrize("view", VIEWS)
+def test_in_place_on_a_view_is_in_the_history_of_its_result(view: str) -> None:
+    """That of the tensor returned, which is the view: normalisation layers return views."""
+    gradients = []
+    for function in (lambda t: leaky_relu(t, 0.3, True), lambda t: F.leaky_relu(t, 0.3, True)):
+        x = torch.arange(-10.0, 10.0).view(4, 5).requires_grad_()
+        y = function(VIEWS[view](x * 1))
+        (y * torch.linspace(1, 2, y.numel()).view(y.shape)).sum().backward()
+        gradients.append(x.grad)
+    assert_same(*gradients)
+
+
 def test_view_made_before_sees_the_change_in_its_history() -> None:
     results = []
     for function in (leaky_relu_, lambda t: F.leaky_relu(t, inplace=True)):
