@@ -193,21 +193,21 @@ at::Tensor EagerLeakyRelu(const at::Tensor& input, double slope) {
 }
 
 void EagerLeakyReluInPlace(const at::Tensor& input, double slope) {
-  if (!ag::compute_requires_grad(input)) {
-    ag::check_inplace(input, /*requires_grad=*/false);
+  const bool requires_grad = ag::compute_requires_grad(input);
+  ag::check_inplace(input, requires_grad);
+  if (!requires_grad) {
     Forward(input, input, slope, at::Tensor(), Order());
     ag::increment_version(input);
     return;
   }
-  ag::check_inplace(input, /*requires_grad=*/true);
-  // Before the version changes: a view that is asked for its edges afterwards takes its history for up to date, and
-  // rebase_history would leave it without this node.
-  ag::edge_list edges = ag::collect_next_edges(input);
   const Order order = MemoryOrder(input);
   const at::Tensor mask = EmptyMask(input.numel());
   Forward(input, input, slope, mask, order);
+  // Before the version changes: a view that is asked for its edges afterwards takes its history for up to date, and
+  // rebase_history would leave it without this node.
+  auto node = MakeNode(input, mask, slope, order);
   ag::increment_version(input);
-  ag::rebase_history(input, c10::make_intrusive<LeakyReluBackward>(mask, slope, order, std::move(edges)));
+  ag::rebase_history(input, std::move(node));
 }
 
 }  // namespace leakyrelu::tensors

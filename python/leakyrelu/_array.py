@@ -45,7 +45,7 @@ def leaky_relu(
 
     Args:
         x: NumPy array or any CPU array that speaks DLPack, of float16, bfloat16, float32 or float64, of
-            any shape and strides.
+            any shape and strides. A torch tensor is handed to `leakyrelu.torch`, gradient and errors included.
         negative_slope: factor for elements that are not greater than zero; any number.
         inplace: write the result over `x` and return `x`.
         out: array to write to and return: `x` itself or one that shares no element with it, of the
@@ -61,10 +61,13 @@ def leaky_relu(
             element twice; a finite `negative_slope` is too large for float32 and `x` is not float64;
             both `inplace` and `out` are given.
     """
+    if inplace and out is not None:
+        raise ValueError("inplace=True and out are both given; give one of them")
+    if _is_tensor(x):
+        tensor: Array = _into(out, _tensors().leaky_relu(x, negative_slope, inplace))
+        return tensor
     slope = _to_slope(negative_slope)
     if inplace:
-        if out is not None:
-            raise ValueError("inplace=True and out are both given; give one of them")
         out = x
     source = _readable(x, "x")
     target = _output(source, out, "x" if inplace else "out", "x")
@@ -91,6 +94,9 @@ def leaky_relu_with_mask(
     Raises:
         TypeError, ValueError: as for `leaky_relu`.
     """
+    if _is_tensor(x):
+        tensor, bits = _tensors().leaky_relu_with_mask(x, negative_slope)
+        return _into(out, tensor), bits
     slope = _to_slope(negative_slope)
     source = _readable(x, "x")
     target = _output(source, out, "out", "x")
@@ -125,6 +131,9 @@ def leaky_relu_backward(
         ValueError: as for `leaky_relu`, and where `mask` has not one byte for 8 elements of `grad`,
             is not contiguous or shares memory with `out`.
     """
+    if _is_tensor(grad):
+        tensor: Array = _into(out, _tensors().leaky_relu_backward(grad, mask, negative_slope))
+        return tensor
     slope = _to_slope(negative_slope)
     source = _readable(grad, "grad")
     bits = _readable_mask(mask, source.array.size)
@@ -171,6 +180,22 @@ def set_num_threads(num_threads: int) -> None:
     if not 1 <= num_threads < 2**31:
         raise ValueError(f"num_threads is {num_threads}; it must be at least 1 and below 2**31")
     _core.set_num_threads(int(num_threads))
+
+
+def _is_tensor(x: Any) -> bool:
+    torch = sys.modules.get("torch")  # who has a tensor has imported it
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def _tensors() -> Any:
+    from leakyrelu import torch
+
+    return torch
+
+
+def _into(out: Any, result: Any) -> Any:
+    """What a call on a tensor returns: `result`, or `out` with its values."""
+    return result if out is None else out.copy_(result)
 
 
 def _to_slope(value: SupportsFloat | SupportsIndex) -> float:
@@ -293,4 +318,4 @@ def _like(x: Any, array: NDArray[Any], code: int | None) -> Any:
     if hasattr(x, "__array_namespace__"):
         return x.__array_namespace__().from_dlpack(exporter)
     library = sys.modules[type(x).__module__.partition(".")[0]]
-    return library.from_dlpack(exporter)
+    return library.from_dlpack(exporter)  # TypeError or AttributeError: it speaks DLPack in one direction only

@@ -26,6 +26,10 @@ from leakyrelu import _torch
 
 __all__ = ["LeakyReLU", "convert", "leaky_relu", "leaky_relu_", "patch", "patched", "unpatch"]
 
+# The operators on masks, for those who keep them themselves; see leakyrelu.leaky_relu_with_mask.
+leaky_relu_with_mask = torch.ops.leakyrelu.leaky_relu_with_mask
+leaky_relu_backward = torch.ops.leakyrelu.leaky_relu_backward
+
 Model = TypeVar("Model", bound=nn.Module)
 
 _log = logging.getLogger(__name__)
