@@ -97,7 +97,7 @@ def cases() -> Iterator[Case]:
         sizes = [(10**power, torch.float32) for power in (4, 5, 6, 7)]
         others = [(10**5, dtype) for dtype in (torch.float64, torch.float16, torch.bfloat16)]
         for elements, dtype in sizes + others:
-            name = f"{elements:,} of {str(dtype).removeprefix('torch.')}"
+            name = f"{elements:,} {str(dtype).removeprefix('torch.')}"
             for way, sides, statement, requires_grad in (
                 ("forward", FUNCTIONS, FORWARD, False),
                 ("forward and backward", FUNCTIONS, BACKWARD, True),
@@ -117,12 +117,12 @@ def unit(seconds: float) -> str:
 def tabulate(title: str, rows: list[Case]) -> Table:
     first, *others = rows[0].sides
     table = Table(title=title)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for side in rows[0].sides:
         table.add_column(side, justify="right")
     for side in others:
         table.add_column(f"{first} / {side}", justify="right")
-        table.add_column("half of the rounds", justify="center")
+        table.add_column("quartiles", justify="center")
     for case in rows:
         times = {s: statistics.median(each[s] for each in case.rounds) for s in case.sides}
         cells = [unit(seconds) for seconds in times.values()]

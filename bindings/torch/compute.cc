@@ -36,14 +36,18 @@ struct View {
   leakyrelu_array array;
 };
 
-leakyrelu_executor TorchThreads() {
+// Below as many elements the core keeps to one thread anyway, and asking torch for its number takes longer than they
+// do.
+constexpr int64_t kElementsForThreads = 16384;
+
+leakyrelu_executor TorchThreads(int64_t elements) {
   return {nullptr,
           [](void*, int64_t tasks, leakyrelu_task task, void* work) {
             at::parallel_for(0, tasks, 1, [&](int64_t begin, int64_t end) {
               for (int64_t i = begin; i < end; ++i) task(work, i);
             });
           },
-          at::in_parallel_region() ? 1 : std::max(1, at::get_num_threads())};
+          elements < kElementsForThreads || at::in_parallel_region() ? 1 : std::max(1, at::get_num_threads())};
 }
 
 void Check(leakyrelu_status status) { TORCH_CHECK(status == LEAKYRELU_OK, leakyrelu_status_message(status)); }
@@ -77,7 +81,7 @@ void Forward(const at::Tensor& input, const at::Tensor& output, double slope, co
              const Order& order) {
   const View x(input, order);
   const View y(output, order);
-  const leakyrelu_executor executor = TorchThreads();
+  const leakyrelu_executor executor = TorchThreads(input.numel());
   Check(leakyrelu_forward(&x.array, &y.array, slope, Bytes(mask), &executor));
 }
 
@@ -97,7 +101,7 @@ void Backward(const at::Tensor& grad, const at::Tensor& mask, const at::Tensor& 
               const Order& order) {
   const View dy(grad, order);
   const View dx(result, order);
-  const leakyrelu_executor executor = TorchThreads();
+  const leakyrelu_executor executor = TorchThreads(grad.numel());
   Check(leakyrelu_backward(&dy.array, Bytes(mask), &dx.array, slope, &executor));
 }
 

@@ -22,6 +22,10 @@ namespace ag = ::torch::autograd;
 
 at::Tensor DifferentiableBackward(const at::Tensor& grad, const at::Tensor& mask, double slope, const Order& order);
 
+// Not ag::isFwGradDefined, whose std::optional copies the tensor: for one that Python holds, torch takes the GIL for
+// that.
+bool HasTangent(const at::Tensor& tensor) { return tensor._fw_grad(/*level=*/0).defined(); }
+
 // The backward of LeakyReLU, kept as a mask and a slope. It is linear in the gradient, so the node of its own backward
 // is of the same class and has the same mask.
 class LeakyReluBackward : public ag::Node {
@@ -96,7 +100,7 @@ auto MakeNode(const at::Tensor& input, const at::Tensor& mask, double slope, con
 }
 
 bool CanTakeBackward(const at::Tensor& grad, const at::Tensor& mask) {
-  return IsEager() && IsPlain(grad) && IsPlainMask(mask) && !ag::isFwGradDefined(grad);
+  return IsEager() && IsPlain(grad) && IsPlainMask(mask) && !HasTangent(grad);
 }
 
 // Into `result`, in one of torch's layouts.
@@ -171,12 +175,10 @@ at::Tensor& CpuLeakyReluInPlace(at::Tensor& self, const at::Scalar& slope) {
 
 }  // namespace
 
-bool CanTake(const at::Tensor& input) {
-  return (IsEager() || IsInference()) && IsPlain(input) && !ag::isFwGradDefined(input);
-}
+bool CanTake(const at::Tensor& input) { return (IsEager() || IsInference()) && IsPlain(input) && !HasTangent(input); }
 
 bool CanTakeInPlace(const at::Tensor& input) {
-  return IsEager() && IsPlain(input) && !ag::isFwGradDefined(input) && !input.is_inference();
+  return IsEager() && IsPlain(input) && !HasTangent(input) && !input.is_inference();
 }
 
 at::Tensor EagerLeakyRelu(const at::Tensor& input, double slope) {
