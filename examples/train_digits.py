@@ -106,6 +106,15 @@ def measure_kept(model: nn.Module, x: Tensor) -> Kept:
     return kept
 
 
+def in_place(model: nn.Module) -> nn.Module:
+    """Returns a copy whose every LeakyReLU works in place."""
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, nn.LeakyReLU):
+            module.inplace = True
+    return model
+
+
 def block_of(tensor: Tensor) -> int:
     """The identity of the memory under a tensor."""
     return tensor.untyped_storage().data_ptr()
@@ -161,7 +170,7 @@ def train(runs: list[Run], x: Tensor, target: Tensor) -> None:
                 progress.update(bar, advance=1, loss=runs[0].losses[-1])
 
 
-def report(runs: list[Run], kept: list[Kept], accuracies: list[float]) -> Table:
+def report(runs: list[Run], kept: list[Kept], kept_in_place: list[Kept], accuracies: list[float]) -> Table:
     table = Table(
         title=f"{len(runs[0].losses)} steps of {BATCH} digits on one thread",
         caption="The other layers keep their inputs, LeakyReLU's result among them",
@@ -177,6 +186,7 @@ def report(runs: list[Run], kept: list[Kept], accuracies: list[float]) -> Table:
         ("kept by LeakyReLU alone", [each.by_leaky_relu for each in kept]),
         ("kept by the other layers", [each.by_others for each in kept]),
         ("kept for backward, in all", [each.total for each in kept]),
+        ("the same, were it in place", [each.total for each in kept_in_place]),
     ):
         cells = [f"{number / 1024:,.0f} KiB" for number in numbers]
         table.add_row(heading, *cells, f"{numbers[1] / numbers[0]:.2f}")
@@ -231,8 +241,9 @@ def main() -> int:
         return 1
 
     kept = [measure_kept(run.model, x[:BATCH]) for run in runs]
+    kept_in_place = [measure_kept(in_place(run.model), x[:BATCH]) for run in runs]
     accuracies = [run.accuracy(x[:TEST_DIGITS], target[:TEST_DIGITS]) for run in runs]
-    console.print(report(runs, kept, accuracies))
+    console.print(report(runs, kept, kept_in_place, accuracies))
     draw(runs, kept, OUT / "training.png")
     console.print(f"Look at\n  [bold]{OUT / 'training.png'!s:20}[/]  losses, and what was kept")
     return 0
