@@ -187,7 +187,7 @@ def report(runs: list[Run], kept: list[Kept], kept_in_place: list[Kept], accurac
         ("kept by LeakyReLU alone", [each.by_leaky_relu for each in kept]),
         ("kept by the other layers", [each.by_others for each in kept]),
         ("kept for backward, in all", [each.total for each in kept]),
-        ("in all, LeakyReLU in place", [each.total for each in kept_in_place]),
+        ("in all, were it in place", [each.total for each in kept_in_place]),
     ):
         cells = [f"{number / 1024:,.0f} KiB" for number in numbers]
         table.add_row(heading, *cells, f"{numbers[1] / numbers[0]:.2f}")
