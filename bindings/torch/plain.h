@@ -26,18 +26,19 @@ inline leakyrelu_dtype DType(const at::Tensor& tensor) {
   }
 }
 
-// A dense CPU tensor of such a dtype: its dispatch keys are those of one and no others (no subclass, fake, batched,
-// sparse, quantized, nested, conjugate or negative view, ...).
-inline constexpr c10::DispatchKeySet kPlainKeys({c10::DispatchKey::CPU, c10::DispatchKey::AutogradCPU,
-                                                 c10::DispatchKey::AutocastCPU, c10::DispatchKey::ADInplaceOrView});
-
 // Bit by bit: DispatchKeySet's own difference leaves the bits of backends.
 inline bool IsSubset(c10::DispatchKeySet a, c10::DispatchKeySet b) { return (a.raw_repr() & ~b.raw_repr()) == 0; }
 
-inline bool IsPlain(const at::Tensor& tensor) {
-  return tensor.key_set().has(c10::DispatchKey::CPU) && IsSubset(tensor.key_set(), kPlainKeys) &&
-         DType(tensor) != leakyrelu_dtype{};
+// The dispatch keys of a dense CPU tensor and no others (no subclass, fake, batched, sparse, quantized, nested,
+// conjugate or negative view, ...).
+inline bool HasPlainKeys(const at::Tensor& tensor) {
+  constexpr c10::DispatchKeySet kPlain({c10::DispatchKey::CPU, c10::DispatchKey::AutogradCPU,
+                                        c10::DispatchKey::AutocastCPU, c10::DispatchKey::ADInplaceOrView});
+  return tensor.key_set().has(c10::DispatchKey::CPU) && IsSubset(tensor.key_set(), kPlain);
 }
+
+// A tensor as the core takes it.
+inline bool IsPlain(const at::Tensor& tensor) { return HasPlainKeys(tensor) && DType(tensor) != leakyrelu_dtype{}; }
 
 // No mode, functional transform, tracer or guard has changed where this thread's calls go (autocast apart: it leaves
 // leaky_relu alone).
@@ -56,8 +57,7 @@ inline bool IsInference() {
 
 // A mask as the core takes it.
 inline bool IsPlainMask(const at::Tensor& mask) {
-  return mask.key_set().has(c10::DispatchKey::CPU) && IsSubset(mask.key_set(), kPlainKeys) &&
-         mask.scalar_type() == at::kByte && mask.dim() == 1 && mask.is_contiguous();
+  return HasPlainKeys(mask) && mask.scalar_type() == at::kByte && mask.dim() == 1 && mask.is_contiguous();
 }
 
 }  // namespace leakyrelu::tensors

@@ -69,7 +69,10 @@ def apply(
                     raise ValueError(f"{source}: became shorter while it was read")
                 if dtype != native:
                     x.byteswap(inplace=True)
-                _, bits = leakyrelu.leaky_relu_with_mask(x, negative_slope, out=x)
+                if masks and in_c_order is None:
+                    _, bits = leakyrelu.leaky_relu_with_mask(x, negative_slope, out=x)
+                else:
+                    leakyrelu.leaky_relu(x, negative_slope, inplace=True)
                 if dtype != native:
                     x.byteswap(inplace=True)
                 output.write(x.data)

@@ -116,7 +116,7 @@ def info() -> None:
     """Tell the version, the dtypes, the SIMD targets (best first) and the threads, one a line."""
     compiled, supported, active = _core.targets()
     click.echo(f"version: {leakyrelu.__version__}")
-    click.echo("dtypes: float16 bfloat16 float32 float64")
+    click.echo(f"dtypes: {' '.join(_core.DTYPES)}")
     click.echo(f"targets compiled: {' '.join(compiled)}")
     click.echo(f"targets supported: {' '.join(supported)}")
     click.echo(f"target chosen: {active}")

@@ -34,9 +34,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 _log = logging.getLogger(__name__)
 _is_dynamo_compiling = torch.compiler.is_dynamo_compiling
-_is_scripting = torch.jit.is_scripting  # type: ignore[attr-defined]
 _original = F.leaky_relu
-_original_ = F.leaky_relu_
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
@@ -53,20 +51,18 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     Raises:
         What `torch.nn.functional.leaky_relu` raises.
     """
-    if _is_scripting():
-        return _original(input, negative_slope, inplace)
     if _is_dynamo_compiling():
         return _fallback(input, negative_slope, inplace)
     return _torch.leaky_relu(input, negative_slope, inplace)
 
 
+# What TorchScript compiles in its place.
+leaky_relu.__prepare_scriptable__ = lambda: _original  # type: ignore[attr-defined]
+
+
 def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
     """`leaky_relu(input, negative_slope, inplace=True)`."""
-    if _is_scripting():
-        return _original(input, negative_slope, True)
-    if _is_dynamo_compiling():
-        return _fallback(input, negative_slope, True)
-    return _torch.leaky_relu(input, negative_slope, True)
+    return leaky_relu(input, negative_slope, True)
 
 
 class LeakyReLU(nn.LeakyReLU):
@@ -77,11 +73,7 @@ class LeakyReLU(nn.LeakyReLU):
 
     def forward(self, input: Tensor) -> Tensor:
         """Returns `leaky_relu(input, self.negative_slope, self.inplace)`."""
-        if _is_scripting():
-            return _original(input, self.negative_slope, self.inplace)
-        if _is_dynamo_compiling():
-            return _fallback(input, self.negative_slope, self.inplace)
-        return _torch.leaky_relu(input, self.negative_slope, self.inplace)
+        return leaky_relu(input, self.negative_slope, self.inplace)
 
 
 def convert(model: Model) -> Model:
@@ -104,7 +96,7 @@ def convert(model: Model) -> Model:
 
 _patch_lock = threading.Lock()
 _patches = 0
-_unpatched = (_original, _original_)  # what stood there before the first patch
+_unpatched = F.leaky_relu, F.leaky_relu_  # what stood there before the first patch
 
 
 def patch() -> None:
