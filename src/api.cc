@@ -45,6 +45,35 @@ Layout MaskLayout(const uint8_t* mask, int64_t elements) {
   return layout;
 }
 
+// Elements up to which planning a call takes longer than doing it.
+constexpr int64_t kSmall = 4096;
+
+bool Disjoint(const void* a, int64_t a_bytes, const void* b, int64_t b_bytes) {
+  const auto first = reinterpret_cast<uintptr_t>(a);
+  const auto second = reinterpret_cast<uintptr_t>(b);
+  return first + static_cast<uintptr_t>(a_bytes) <= second || second + static_cast<uintptr_t>(b_bytes) <= first;
+}
+
+bool IsRow(const leakyrelu_array& array, uintptr_t itemsize) {
+  return array.ndim == 1 && array.shape != nullptr && array.strides == nullptr && array.data != nullptr &&
+         reinterpret_cast<uintptr_t>(array.data) % itemsize == 0;
+}
+
+// A few elements, each array one aligned row of them: nothing to plan, and all that could be wrong is seen at once.
+// False wherever anything might be, for Call to find out.
+bool IsSmallAndRight(const leakyrelu_array& in, const leakyrelu_array* out, const uint8_t* mask, int64_t itemsize) {
+  if (out == nullptr || in.dtype != out->dtype) return false;
+  const uintptr_t alignment = static_cast<uintptr_t>(itemsize);
+  if (!IsRow(in, alignment) || !IsRow(*out, alignment)) return false;
+  const int64_t elements = in.shape[0];
+  if (elements != out->shape[0] || elements <= 0 || elements > kSmall) return false;
+  const int64_t bytes = elements * itemsize;
+  const int64_t mask_bytes = static_cast<int64_t>(leakyrelu_mask_bytes(elements));
+  return (in.data == out->data || Disjoint(in.data, bytes, out->data, bytes)) &&
+         (mask == nullptr ||
+          (Disjoint(in.data, bytes, mask, mask_bytes) && Disjoint(out->data, bytes, mask, mask_bytes)));
+}
+
 // Both calls: in -> out (null: the mask alone), with a mask that is written (forward) or read (backward).
 leakyrelu_status Call(Direction direction, const leakyrelu_array* in, const leakyrelu_array* out, uint8_t* mask,
                       double slope, const leakyrelu_executor* executor) {
@@ -59,6 +88,12 @@ leakyrelu_status Call(Direction direction, const leakyrelu_array* in, const leak
   }
 
   const int64_t itemsize = static_cast<int64_t>(info.bytes);
+  const Kernels& kernels = ActiveKernels();
+  const Kernel kernel = direction == Direction::kForward ? kernels.forward[dtype] : kernels.backward[dtype];
+  if (IsSmallAndRight(*in, out, mask, itemsize) && (mask != nullptr || direction == Direction::kForward)) {
+    kernel(in->data, out->data, mask, static_cast<size_t>(in->shape[0]), slope);
+    return LEAKYRELU_OK;
+  }
   Layout in_layout;
   if (const leakyrelu_status status = ReadLayout(*in, itemsize, &in_layout)) return status;
   Layout out_layout;
@@ -80,8 +115,7 @@ leakyrelu_status Call(Direction direction, const leakyrelu_array* in, const leak
   }
   if (in_layout.elements == 0) return LEAKYRELU_OK;
 
-  const Kernels& kernels = ActiveKernels();
-  const Job job = {direction == Direction::kForward ? kernels.forward[dtype] : kernels.backward[dtype],
+  const Job job = {kernel,
                    static_cast<const std::byte*>(in->data),
                    out != nullptr ? static_cast<std::byte*>(out->data) : nullptr,
                    mask,

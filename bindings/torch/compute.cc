@@ -5,6 +5,9 @@
 #include <ATen/EmptyTensor.h>
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
+#include <c10/core/CPUAllocator.h>
+#include <c10/core/StorageImpl.h>
+#include <c10/core/TensorImpl.h>
 
 #include <algorithm>
 #include <vector>
@@ -15,11 +18,14 @@
 namespace leakyrelu::tensors {
 namespace {
 
-// A tensor with its dims in `order`, as the core sees it.
+// A tensor with its dims in `order`, as the core sees it; as one dim if all tensors of the call are contiguous.
 struct View {
-  View(const at::Tensor& tensor, const Order& order)
-      : array{tensor.data_ptr(), DType(tensor), static_cast<int32_t>(tensor.dim()), tensor.sizes().data(),
-              tensor.strides().data()} {
+  View(const at::Tensor& tensor, const Order& order, bool as_one_dim)
+      : elements(tensor.numel()), array{tensor.data_ptr(), DType(tensor), 1, &elements, nullptr} {
+    if (as_one_dim) return;
+    array.ndim = static_cast<int32_t>(tensor.dim());
+    array.shape = tensor.sizes().data();
+    array.strides = tensor.strides().data();
     if (order.empty()) return;
     for (const int64_t dim : order) {
       sizes.push_back(tensor.size(dim));
@@ -31,10 +37,15 @@ struct View {
   View(const View&) = delete;
   View& operator=(const View&) = delete;
 
+  int64_t elements;
   c10::SmallVector<int64_t, 8> sizes;
   c10::SmallVector<int64_t, 8> strides;
   leakyrelu_array array;
 };
+
+bool AsOneDim(const at::Tensor& a, const at::Tensor& b, const Order& order) {
+  return order.empty() && a.is_contiguous() && b.is_contiguous();
+}
 
 // Below as many elements the core keeps to one thread anyway, and asking torch for its number takes longer than they
 // do.
@@ -52,6 +63,20 @@ leakyrelu_executor TorchThreads(int64_t elements) {
 
 void Check(leakyrelu_status status) { TORCH_CHECK(status == LEAKYRELU_OK, leakyrelu_status_message(status)); }
 
+// at::detail::empty_cpu without its checks, for a shape that some tensor has.
+at::Tensor EmptyContiguous(at::IntArrayRef sizes, int64_t elements, at::ScalarType dtype) {
+  c10::Allocator* const allocator = c10::GetCPUAllocator();
+  const caffe2::TypeMeta type = c10::scalarTypeToTypeMeta(dtype);
+  const int64_t bytes = elements * static_cast<int64_t>(type.itemsize());
+  auto storage = c10::make_intrusive<c10::StorageImpl>(c10::StorageImpl::use_byte_size_t(), bytes,
+                                                       allocator->allocate(static_cast<size_t>(bytes)), allocator,
+                                                       /*resizable=*/true);
+  at::Tensor tensor =
+      at::detail::make_tensor<c10::TensorImpl>(std::move(storage), c10::DispatchKeySet(c10::DispatchKey::CPU), type);
+  tensor.unsafeGetTensorImpl()->set_sizes_contiguous(sizes);
+  return tensor;
+}
+
 uint8_t* Bytes(const at::Tensor& mask) { return mask.defined() ? static_cast<uint8_t*>(mask.data_ptr()) : nullptr; }
 
 }  // namespace
@@ -66,12 +91,13 @@ Order MemoryOrder(const at::Tensor& tensor) {
 }
 
 at::Tensor EmptyMask(int64_t elements) {
-  return at::detail::empty_cpu({static_cast<int64_t>(leakyrelu_mask_bytes(elements))}, at::TensorOptions(at::kByte));
+  const auto bytes = static_cast<int64_t>(leakyrelu_mask_bytes(elements));
+  return EmptyContiguous(bytes, bytes, at::kByte);
 }
 
 at::Tensor EmptyLike(const at::Tensor& input) {
+  if (input.is_contiguous()) return EmptyContiguous(input.sizes(), input.numel(), input.scalar_type());
   const at::TensorOptions options(input.scalar_type());
-  if (input.is_contiguous()) return at::detail::empty_cpu(input.sizes(), options);
   if (input.is_non_overlapping_and_dense())
     return at::detail::empty_strided_cpu(input.sizes(), input.strides(), options);
   return at::empty_like(input, options, at::MemoryFormat::Preserve);
@@ -79,8 +105,9 @@ at::Tensor EmptyLike(const at::Tensor& input) {
 
 void Forward(const at::Tensor& input, const at::Tensor& output, double slope, const at::Tensor& mask,
              const Order& order) {
-  const View x(input, order);
-  const View y(output, order);
+  const bool as_one_dim = AsOneDim(input, output, order);
+  const View x(input, order, as_one_dim);
+  const View y(output, order, as_one_dim);
   const leakyrelu_executor executor = TorchThreads(input.numel());
   Check(leakyrelu_forward(&x.array, &y.array, slope, Bytes(mask), &executor));
 }
@@ -99,8 +126,9 @@ at::Tensor EmptyInOrder(at::IntArrayRef sizes, at::ScalarType dtype, const Order
 
 void Backward(const at::Tensor& grad, const at::Tensor& mask, const at::Tensor& result, double slope,
               const Order& order) {
-  const View dy(grad, order);
-  const View dx(result, order);
+  const bool as_one_dim = AsOneDim(grad, result, order);
+  const View dy(grad, order, as_one_dim);
+  const View dx(result, order, as_one_dim);
   const leakyrelu_executor executor = TorchThreads(grad.numel());
   Check(leakyrelu_backward(&dy.array, Bytes(mask), &dx.array, slope, &executor));
 }

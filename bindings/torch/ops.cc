@@ -211,6 +211,8 @@ void EagerLeakyReluInPlace(const at::Tensor& input, double slope) {
   ag::rebase_history(input, std::move(node));
 }
 
+const std::type_info& NodeType() { return typeid(LeakyReluBackward); }
+
 }  // namespace leakyrelu::tensors
 
 // Outside, for torch's macros.

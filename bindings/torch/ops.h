@@ -4,6 +4,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <typeinfo>
+
 namespace leakyrelu::tensors {
 
 // True if EagerLeakyRelu / EagerLeakyReluInPlace may be called now with this tensor. Else aten's operations must be.
@@ -13,6 +15,9 @@ bool CanTakeInPlace(const at::Tensor& input);
 // With autograd, in torch's strides, errors and rules for in-place.
 at::Tensor EagerLeakyRelu(const at::Tensor& input, double slope);
 void EagerLeakyReluInPlace(const at::Tensor& input, double slope);
+
+// The class of the results' grad_fn.
+const std::type_info& NodeType();
 
 }  // namespace leakyrelu::tensors
 

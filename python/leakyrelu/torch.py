@@ -156,3 +156,4 @@ def _is_negative(negative_slope: object) -> bool:
 
 
 _torch.set_fallback(_fallback)
+torch.autograd.graph.Node.register(_torch.LeakyReluBackward)  # as torch's own nodes are

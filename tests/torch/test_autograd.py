@@ -566,7 +566,9 @@ def test_retain_grad_of_an_intermediate_in_place() -> None:
 def test_graph_can_be_walked() -> None:
     x = leaf(5)
     node = ours(x).grad_fn
-    assert "LeakyReluBackward" in node.name()
+    assert node.name() == "LeakyReluBackward"
+    assert repr(node).startswith("<LeakyReluBackward ")
+    assert isinstance(node, torch.autograd.graph.Node)
     ((parent, index),) = node.next_functions
     assert index == 0
     assert parent.variable is x
