@@ -410,6 +410,35 @@ TEST_F(ApiTest, BackwardMaskWithinDyIsFine) {
   EXPECT_EQ(leakyrelu_backward(&x_, Mask(0), &y_, 0.5, nullptr), LEAKYRELU_OK);
 }
 
+// A row of few elements, which the library does without a plan; the arrays of the other tests have three dims.
+TEST_F(ApiTest, RowOfFewElements) {
+  const int64_t shape[] = {24};
+  const int64_t longer[] = {25};
+  leakyrelu_array x = {At(0), LEAKYRELU_FLOAT32, 1, shape, nullptr};
+  leakyrelu_array y = {At(1024), LEAKYRELU_FLOAT32, 1, shape, nullptr};
+  for (size_t byte : std::vector<size_t>{1, 4, 95, 97}) {
+    leakyrelu_array shifted = {At(byte), LEAKYRELU_FLOAT32, 1, shape, nullptr};
+    ExpectBoth(byte < 96 ? LEAKYRELU_ERROR_OVERLAP : LEAKYRELU_OK, &x, &shifted);
+    ExpectBoth(byte < 96 ? LEAKYRELU_ERROR_OVERLAP : LEAKYRELU_OK, &shifted, &x);
+  }
+  for (size_t byte : std::vector<size_t>{1022, 1023, 1024, 1119}) {
+    ExpectForward(LEAKYRELU_ERROR_MASK_OVERLAP, &x, &y, Mask(byte));
+    ExpectBackward(LEAKYRELU_ERROR_MASK_OVERLAP, &x, Mask(byte), &y);
+  }
+  for (size_t byte : std::vector<size_t>{0, 95}) ExpectForward(LEAKYRELU_ERROR_MASK_OVERLAP, &x, &y, Mask(byte));
+  ExpectForward(LEAKYRELU_OK, &x, &y, Mask(1021));
+  ExpectBackward(LEAKYRELU_OK, &x, Mask(1120), &y);
+  ExpectBackward(LEAKYRELU_ERROR_NULL_MASK, &x, nullptr, &y);
+  y.shape = longer;
+  ExpectBoth(LEAKYRELU_ERROR_SHAPE_MISMATCH, &x, &y);
+  y.shape = nullptr;
+  ExpectBoth(LEAKYRELU_ERROR_NULL_SHAPE, &x, &y);
+  y = {nullptr, LEAKYRELU_FLOAT32, 1, shape, nullptr};
+  ExpectBoth(LEAKYRELU_ERROR_NULL_DATA, &x, &y);
+  y = {At(1024), LEAKYRELU_FLOAT64, 1, shape, nullptr};
+  ExpectBoth(LEAKYRELU_ERROR_DTYPE_MISMATCH, &x, &y);
+}
+
 // ---- Executors and threads
 
 TEST_F(ApiTest, ExecutorWithoutParallelFor) {
