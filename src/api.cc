@@ -89,8 +89,9 @@ leakyrelu_status Call(Direction direction, const leakyrelu_array* in, const leak
 
   const int64_t itemsize = static_cast<int64_t>(info.bytes);
   const Kernels& kernels = ActiveKernels();
-  const Kernel kernel = direction == Direction::kForward ? kernels.forward[dtype] : kernels.backward[dtype];
-  if (IsSmallAndRight(*in, out, mask, itemsize) && (mask != nullptr || direction == Direction::kForward)) {
+  const bool is_forward = direction == Direction::kForward;
+  const Kernel kernel = is_forward ? kernels.forward[dtype] : kernels.backward[dtype];
+  if (IsSmallAndRight(*in, out, mask, itemsize) && (is_forward || mask != nullptr)) {
     kernel(in->data, out->data, mask, static_cast<size_t>(in->shape[0]), slope);
     return LEAKYRELU_OK;
   }
@@ -105,10 +106,10 @@ leakyrelu_status Call(Direction direction, const leakyrelu_array* in, const leak
     if (RepeatsElement(out_layout)) return LEAKYRELU_ERROR_OUTPUT_REPEATS;
     if (!SameElements(in_layout, out_layout) && SharesMemory(in_layout, out_layout)) return LEAKYRELU_ERROR_OVERLAP;
   }
-  if (mask == nullptr && direction == Direction::kBackward && in_layout.elements > 0) return LEAKYRELU_ERROR_NULL_MASK;
+  if (mask == nullptr && !is_forward && in_layout.elements > 0) return LEAKYRELU_ERROR_NULL_MASK;
   if (mask != nullptr) {
     const Layout mask_layout = MaskLayout(mask, in_layout.elements);
-    if ((direction == Direction::kForward && SharesMemory(in_layout, mask_layout)) ||
+    if ((is_forward && SharesMemory(in_layout, mask_layout)) ||
         (out != nullptr && SharesMemory(out_layout, mask_layout))) {
       return LEAKYRELU_ERROR_MASK_OVERLAP;
     }
@@ -116,6 +117,7 @@ leakyrelu_status Call(Direction direction, const leakyrelu_array* in, const leak
   if (in_layout.elements == 0) return LEAKYRELU_OK;
 
   const Job job = {kernel,
+                   is_forward ? kernels.streaming_forward[dtype] : kernels.streaming_backward[dtype],
                    static_cast<const std::byte*>(in->data),
                    out != nullptr ? static_cast<std::byte*>(out->data) : nullptr,
                    mask,

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <optional>
 
+#include "machine.h"
 #include "threads.h"
 
 namespace leakyrelu {
@@ -114,7 +115,8 @@ class Walk {
         plan_(plan),
         tasks_(tasks),
         in_(FindContiguity(job.in, &Loop::in_stride)),
-        out_(job.out != nullptr ? FindContiguity(job.out, &Loop::out_stride) : Contiguity::kWhole) {}
+        out_(job.out != nullptr ? FindContiguity(job.out, &Loop::out_stride) : Contiguity::kWhole),
+        streams_(job.in != job.out && plan.elements * Bytes() >= CacheBytes() / 4 * 3) {}
 
   void Task(int64_t task) const { Range(Border(task), Border(task + 1)); }
 
@@ -182,7 +184,8 @@ class Walk {
       Copy<Direction::kGather>(cursor, buffer, count);
     }
     uint8_t* mask = job_.mask != nullptr ? job_.mask + begin / 8 : nullptr;
-    job_.kernel(in, out, mask, static_cast<size_t>(count), job_.slope);
+    const Kernel kernel = streams_ && write_directly ? job_.streaming_kernel : job_.kernel;
+    kernel(in, out, mask, static_cast<size_t>(count), job_.slope);
     if (target) Copy<Direction::kScatter>(&*target, buffer, count);
   }
 
@@ -222,6 +225,10 @@ class Walk {
   const int64_t tasks_;
   const Contiguity in_;
   const Contiguity out_;
+  // Stores past the cache from three quarters of its size on: input and output are one and a half of it then. Measured
+  // at 32 MiB, one thread and two, with a consumer that reads the output and without: from 24 MiB of output on
+  // streaming is faster (1.3 to 1.6), at 16 MiB equal, below slower. In place nothing is read only to be overwritten.
+  const bool streams_;
 };
 
 }  // namespace

@@ -13,6 +13,7 @@ namespace leakyrelu {
 
 struct Job {
   Kernel kernel;
+  Kernel streaming_kernel;
   const std::byte* in;  // element (0, 0, ...)
   std::byte* out;       // likewise; null: the mask alone
   uint8_t* mask;        // null: none. Else the plan must be in C order

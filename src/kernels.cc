@@ -14,6 +14,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels.cc"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>  // IWYU pragma: keep; must come before highway.h
 #include <hwy/highway.h>
 
@@ -35,6 +36,8 @@ constexpr size_t kBlock = 64;
 
 enum class Mode { kForward, kForwardWithMask, kMaskOnly, kBackward };
 
+enum class Stores { kCached, kStreaming };
+
 // An unsigned integer with a bit for each lane. Kept as narrow as that, or GCC 12 clears the bits above one by one.
 template <size_t kLanes>
 using LaneBits = std::conditional_t<(kLanes > 16), std::conditional_t<(kLanes > 32), uint64_t, uint32_t>,
@@ -50,7 +53,7 @@ HWY_INLINE uint64_t MaskBits(D d, hn::Mask<D> mask) {
 }
 
 // Does the first `elements` (1 ... kBlock) of a block, rounded up to whole vectors, and returns their mask word.
-template <class L, Mode mode, typename T>
+template <class L, Mode mode, Stores stores, typename T>
 HWY_INLINE uint64_t Block(const T* in, T* out, uint64_t word, typename L::Slope slope, size_t elements) {
   const typename L::D d;
   const size_t lanes = hn::Lanes(d);
@@ -67,13 +70,19 @@ HWY_INLINE uint64_t Block(const T* in, T* out, uint64_t word, typename L::Slope 
       word |= MaskBits(d, positive) << i;
     }
     if constexpr (mode != Mode::kMaskOnly) {
-      hn::StoreU(LeakyReluFormula(L(), v, positive, slope), d, out + i);
+      const typename L::V result = LeakyReluFormula(L(), v, positive, slope);
+      if constexpr (stores == Stores::kStreaming) {
+        hn::Stream(result, d, out + i);
+      } else {
+        hn::StoreU(result, d, out + i);
+      }
     }
   }
   return word;
 }
 
-template <class L, Mode mode, typename T>
+// Streaming: out is aligned to a vector.
+template <class L, Mode mode, Stores stores, typename T>
 HWY_INLINE void Loop(const T* in, T* out, uint8_t* mask, size_t elements, typename L::Slope slope) {
   constexpr bool kReads = mode == Mode::kBackward;
   constexpr bool kWrites = mode == Mode::kForwardWithMask || mode == Mode::kMaskOnly;
@@ -82,9 +91,10 @@ HWY_INLINE void Loop(const T* in, T* out, uint8_t* mask, size_t elements, typena
   for (; i + kBlock <= elements; i += kBlock) {
     uint64_t word = 0;
     if constexpr (kReads) std::memcpy(&word, mask + i / 8, sizeof(word));
-    word = Block<L, mode>(in + i, mode == Mode::kMaskOnly ? nullptr : out + i, word, slope, kBlock);
+    word = Block<L, mode, stores>(in + i, mode == Mode::kMaskOnly ? nullptr : out + i, word, slope, kBlock);
     if constexpr (kWrites) std::memcpy(mask + i / 8, &word, sizeof(word));
   }
+  if constexpr (stores == Stores::kStreaming) hwy::FlushStream();
 
   const size_t rest = elements - i;
   if (rest == 0) return;
@@ -94,40 +104,56 @@ HWY_INLINE void Loop(const T* in, T* out, uint8_t* mask, size_t elements, typena
   uint64_t word = 0;
   std::memcpy(block, in + i, rest * sizeof(T));
   if constexpr (kReads) std::memcpy(&word, mask + i / 8, (rest + 7) / 8);
-  word = Block<L, mode>(block, block, word, slope, rest);
+  word = Block<L, mode, Stores::kCached>(block, block, word, slope, rest);
   if constexpr (kWrites) std::memcpy(mask + i / 8, &word, (rest + 7) / 8);
   if constexpr (mode != Mode::kMaskOnly) std::memcpy(out + i, block, rest * sizeof(T));
 }
 
-template <class L>
+// The loop with the stores asked for, ordinary ones where `out` is not aligned for others.
+template <class L, Mode mode, Stores stores, typename T>
+HWY_INLINE void Run(const T* in, T* out, uint8_t* mask, size_t elements, double slope) {
+  constexpr size_t kVectorBytes = hn::MaxLanes(typename L::D()) * sizeof(T);
+  if (stores == Stores::kStreaming && reinterpret_cast<uintptr_t>(out) % kVectorBytes == 0) {
+    Loop<L, mode, stores>(in, out, mask, elements, L::MakeSlope(slope));
+  } else {
+    Loop<L, mode, Stores::kCached>(in, out, mask, elements, L::MakeSlope(slope));
+  }
+}
+
+template <class L, Stores stores>
 void Forward(const void* in, void* out, uint8_t* mask, size_t elements, double slope) {
   using T = hn::TFromD<typename L::D>;
   const T* x = static_cast<const T*>(in);
   T* y = static_cast<T*>(out);
-  const typename L::Slope s = L::MakeSlope(slope);
   if (mask == nullptr) {
-    Loop<L, Mode::kForward>(x, y, mask, elements, s);
+    Run<L, Mode::kForward, stores>(x, y, mask, elements, slope);
   } else if (y == nullptr) {
-    Loop<L, Mode::kMaskOnly>(x, y, mask, elements, s);
+    Run<L, Mode::kMaskOnly, Stores::kCached>(x, y, mask, elements, slope);
   } else {
-    Loop<L, Mode::kForwardWithMask>(x, y, mask, elements, s);
+    Run<L, Mode::kForwardWithMask, stores>(x, y, mask, elements, slope);
   }
 }
 
-template <class L>
+template <class L, Stores stores>
 void Backward(const void* in, void* out, uint8_t* mask, size_t elements, double slope) {
   using T = hn::TFromD<typename L::D>;
-  Loop<L, Mode::kBackward>(static_cast<const T*>(in), static_cast<T*>(out), mask, elements, L::MakeSlope(slope));
+  Run<L, Mode::kBackward, stores>(static_cast<const T*>(in), static_cast<T*>(out), mask, elements, slope);
 }
 
 const Kernels* Table() {
-#define LEAKYRELU_FORWARD(constant, name, lanes, bytes, slope) &Forward<lanes>,
-#define LEAKYRELU_BACKWARD(constant, name, lanes, bytes, slope) &Backward<lanes>,
+#define LEAKYRELU_FORWARD(constant, name, lanes, bytes, slope) &Forward<lanes, Stores::kCached>,
+#define LEAKYRELU_BACKWARD(constant, name, lanes, bytes, slope) &Backward<lanes, Stores::kCached>,
+#define LEAKYRELU_STREAMING_FORWARD(constant, name, lanes, bytes, slope) &Forward<lanes, Stores::kStreaming>,
+#define LEAKYRELU_STREAMING_BACKWARD(constant, name, lanes, bytes, slope) &Backward<lanes, Stores::kStreaming>,
   static const Kernels kTable = {hwy::TargetName(HWY_TARGET),
                                  {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_FORWARD)},
-                                 {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_BACKWARD)}};
+                                 {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_BACKWARD)},
+                                 {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_STREAMING_FORWARD)},
+                                 {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_STREAMING_BACKWARD)}};
 #undef LEAKYRELU_FORWARD
 #undef LEAKYRELU_BACKWARD
+#undef LEAKYRELU_STREAMING_FORWARD
+#undef LEAKYRELU_STREAMING_BACKWARD
   return &kTable;
 }
 

@@ -26,6 +26,10 @@ struct Kernels {
   const char* target;  // Highway's name of the instruction set, e.g. "AVX2"
   Kernel forward[kNumDTypes];
   Kernel backward[kNumDTypes];
+  // The same with stores that go past the cache, for an output that it could not hold anyway: no line is read just to
+  // be overwritten. Ordinary stores where `out` is not aligned to a vector.
+  Kernel streaming_forward[kNumDTypes];
+  Kernel streaming_backward[kNumDTypes];
 };
 
 // The ones that every call uses: the best that this machine has, or the one named by the environment variable

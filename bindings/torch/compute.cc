@@ -2,16 +2,16 @@
 
 #include "compute.h"
 
-#include <ATen/EmptyTensor.h>
+#include <ATen/ExpandUtils.h>
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
-#include <c10/core/CPUAllocator.h>
 #include <c10/core/StorageImpl.h>
 #include <c10/core/TensorImpl.h>
 
 #include <algorithm>
 #include <vector>
 
+#include "allocator.h"
 #include "leakyrelu/leakyrelu.h"
 #include "plain.h"
 
@@ -63,17 +63,16 @@ leakyrelu_executor TorchThreads(int64_t elements) {
 
 void Check(leakyrelu_status status) { TORCH_CHECK(status == LEAKYRELU_OK, leakyrelu_status_message(status)); }
 
-// at::detail::empty_cpu without its checks, for a shape that some tensor has.
-at::Tensor EmptyContiguous(at::IntArrayRef sizes, int64_t elements, at::ScalarType dtype) {
-  c10::Allocator* const allocator = c10::GetCPUAllocator();
+// A fresh tensor of one dim without torch's checks.
+at::Tensor EmptyRow(int64_t elements, at::ScalarType dtype) {
   const caffe2::TypeMeta type = c10::scalarTypeToTypeMeta(dtype);
-  const int64_t bytes = elements * static_cast<int64_t>(type.itemsize());
+  const size_t bytes = static_cast<size_t>(elements) * type.itemsize();
+  c10::Allocator* const allocator = AllocatorFor(bytes);
   auto storage = c10::make_intrusive<c10::StorageImpl>(c10::StorageImpl::use_byte_size_t(), bytes,
-                                                       allocator->allocate(static_cast<size_t>(bytes)), allocator,
-                                                       /*resizable=*/true);
+                                                       allocator->allocate(bytes), allocator, /*resizable=*/true);
   at::Tensor tensor =
       at::detail::make_tensor<c10::TensorImpl>(std::move(storage), c10::DispatchKeySet(c10::DispatchKey::CPU), type);
-  tensor.unsafeGetTensorImpl()->set_sizes_contiguous(sizes);
+  tensor.unsafeGetTensorImpl()->set_sizes_contiguous(elements);
   return tensor;
 }
 
@@ -91,16 +90,20 @@ Order MemoryOrder(const at::Tensor& tensor) {
 }
 
 at::Tensor EmptyMask(int64_t elements) {
-  const auto bytes = static_cast<int64_t>(leakyrelu_mask_bytes(elements));
-  return EmptyContiguous(bytes, bytes, at::kByte);
+  return EmptyRow(static_cast<int64_t>(leakyrelu_mask_bytes(elements)), at::kByte);
 }
 
 at::Tensor EmptyLike(const at::Tensor& input) {
-  if (input.is_contiguous()) return EmptyContiguous(input.sizes(), input.numel(), input.scalar_type());
-  const at::TensorOptions options(input.scalar_type());
-  if (input.is_non_overlapping_and_dense())
-    return at::detail::empty_strided_cpu(input.sizes(), input.strides(), options);
-  return at::empty_like(input, options, at::MemoryFormat::Preserve);
+  at::Tensor result = EmptyRow(input.numel(), input.scalar_type());
+  c10::TensorImpl* const impl = result.unsafeGetTensorImpl();
+  if (input.is_contiguous()) {
+    impl->set_sizes_contiguous(input.sizes());
+  } else if (input.is_non_overlapping_and_dense()) {
+    impl->set_sizes_and_strides(input.sizes(), input.strides());
+  } else {
+    impl->set_sizes_and_strides(input.sizes(), at::infer_dense_strides(input.sizes(), input.strides()));
+  }
+  return result;
 }
 
 void Forward(const at::Tensor& input, const at::Tensor& output, double slope, const at::Tensor& mask,
@@ -113,15 +116,20 @@ void Forward(const at::Tensor& input, const at::Tensor& output, double slope, co
 }
 
 at::Tensor EmptyInOrder(at::IntArrayRef sizes, at::ScalarType dtype, const Order& order) {
-  if (order.empty()) return at::detail::empty_cpu(sizes, at::TensorOptions(dtype));
-  std::vector<int64_t> strides(order.size());
+  at::Tensor result = EmptyRow(c10::multiply_integers(sizes), dtype);
+  if (order.empty()) {
+    result.unsafeGetTensorImpl()->set_sizes_contiguous(sizes);
+    return result;
+  }
+  c10::SmallVector<int64_t, 8> strides(order.size());
   int64_t stride = 1;
   for (auto dim = order.rbegin(); dim != order.rend(); ++dim) {
     const size_t i = static_cast<size_t>(*dim);
     strides[i] = stride;
     stride *= std::max<int64_t>(sizes[i], 1);
   }
-  return at::detail::empty_strided_cpu(sizes, strides, at::TensorOptions(dtype));
+  result.unsafeGetTensorImpl()->set_sizes_and_strides(sizes, strides);
+  return result;
 }
 
 void Backward(const at::Tensor& grad, const at::Tensor& mask, const at::Tensor& result, double slope,

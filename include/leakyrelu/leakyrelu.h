@@ -115,6 +115,34 @@ LEAKYRELU_API int32_t leakyrelu_get_num_threads(void);
  * more than 8 threads for each core. */
 LEAKYRELU_API leakyrelu_status leakyrelu_set_num_threads(int32_t num_threads);
 
+/* ---- Large buffers, for outputs. Of 1 MiB and more they lie on huge pages, aligned to 2 MiB, and are kept for reuse
+ * when they are freed, for fresh pages cost more than LeakyReLU on them. */
+
+/* Memory for `bytes` bytes, aligned to 64 at least; NULL if there is none. What it holds is not defined. */
+LEAKYRELU_API void* leakyrelu_alloc(size_t bytes);
+
+/* Frees what leakyrelu_alloc returned, from any thread; NULL is fine. */
+LEAKYRELU_API void leakyrelu_free(void* memory);
+
+/* Gives all kept buffers back to the system. */
+LEAKYRELU_API void leakyrelu_empty_cache(void);
+
+/* The most bytes that are kept; 0 keeps none, a negative number means the default: 1 GiB or an eighth of the memory
+ * that the process may use, whichever is less, or the environment variable LEAKYRELU_CACHE_LIMIT. In any case buffers
+ * in use and kept ones together are never more than were in use at once in the last seconds, and a buffer that nothing
+ * has reused for some seconds goes back to the system. */
+LEAKYRELU_API void leakyrelu_set_cache_limit(int64_t bytes);
+
+typedef struct leakyrelu_memory_stats {
+  int64_t in_use; /* bytes of large buffers that are not freed */
+  int64_t cached; /* bytes kept */
+  int64_t limit;  /* most bytes that may be kept */
+  int64_t reused; /* calls of leakyrelu_alloc that got a kept buffer */
+  int64_t fresh;  /* calls that got a large one from the system */
+} leakyrelu_memory_stats;
+
+LEAKYRELU_API leakyrelu_memory_stats leakyrelu_get_memory_stats(void);
+
 #ifdef __cplusplus
 } /* extern "C" */
 #endif

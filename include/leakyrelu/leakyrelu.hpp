@@ -207,14 +207,16 @@ class Array {
   using element_type = T;
   using value_type = T;
 
-  // Fresh, its elements not yet written: std::vector would write each of them twice.
+  // Fresh, its elements not yet written (std::vector would write each of them twice), by leakyrelu_alloc.
   explicit Array(const std::array<std::int64_t, Rank>& shape) : shape_(shape) {
     std::int64_t elements = 1;
     for (std::size_t i = Rank; i-- > 0;) {
       strides_[i] = elements;
       elements *= shape[i];
     }
-    owned_ = std::make_unique_for_overwrite<T[]>(static_cast<std::size_t>(elements));
+    if (static_cast<std::size_t>(elements) > PTRDIFF_MAX / sizeof(T)) throw std::bad_alloc();
+    owned_.reset(static_cast<T*>(leakyrelu_alloc(static_cast<std::size_t>(elements) * sizeof(T))));
+    if (owned_ == nullptr) throw std::bad_alloc();
     data_ = owned_.get();
   }
 
@@ -237,7 +239,10 @@ class Array {
   }
 
  private:
-  std::unique_ptr<T[]> owned_;  // null: the caller's memory
+  struct Free {
+    void operator()(T* memory) const { leakyrelu_free(memory); }
+  };
+  std::unique_ptr<T[], Free> owned_;  // null: the caller's memory
   T* data_;
   std::array<std::int64_t, Rank> shape_;
   std::array<std::int64_t, Rank> strides_;

@@ -1,0 +1,314 @@
+// A list of kept buffers behind one lock, and a thread that wakes every few seconds as long as there are any.
+
+#include "memory.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+
+#include "machine.h"
+
+namespace leakyrelu {
+namespace {
+
+constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kMaxPage = size_t{64} << 10;   // the largest of ordinary pages, on any machine
+constexpr size_t kSizeStep = size_t{64} << 10;  // of large buffers, so that one serves for slightly different sizes
+constexpr size_t kMaxKept = 512;
+constexpr int64_t kMaxLimit = int64_t{1} << 30;
+constexpr int64_t kLimitShare = 8;  // of the machine's memory
+
+// ---- Buffers from the system and back
+
+// Right before each buffer.
+struct alignas(64) Header {
+  void* base;    // of the mapping, or of the C library's block
+  size_t bytes;  // of the buffer; 0 for one of the C library's
+};
+
+Header* HeaderOf(void* memory) { return static_cast<Header*>(memory) - 1; }
+
+size_t RoundUp(size_t bytes, size_t step) { return (bytes + step - 1) / step * step; }
+
+void* AllocatePlain(size_t bytes) {
+  void* base = std::aligned_alloc(alignof(Header), RoundUp(bytes + sizeof(Header), alignof(Header)));
+  if (base == nullptr) return nullptr;
+  void* memory = static_cast<Header*>(base) + 1;
+  *HeaderOf(memory) = {base, 0};
+  return memory;
+}
+
+// `bytes`: a multiple of kSizeStep. What is left behind the last whole huge page lies on ordinary ones, so that a
+// buffer takes no more memory than it needs.
+void* Map(size_t bytes) {
+  const size_t length = kMaxPage + bytes;  // the header has a page of its own, before the first huge one
+  const size_t reserved = length + kHugePage;
+  void* const mapping = mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapping == MAP_FAILED) return nullptr;
+  std::byte* const first = static_cast<std::byte*>(mapping);
+  const size_t address = reinterpret_cast<uintptr_t>(first);
+  const size_t skipped = RoundUp(address + kMaxPage, kHugePage) - kMaxPage - address;
+  std::byte* const base = first + skipped;
+  if (skipped > 0) munmap(first, skipped);
+  if (skipped < kHugePage) munmap(base + length, kHugePage - skipped);
+  madvise(base, length, MADV_HUGEPAGE);  // a kernel that refuses gives ordinary pages
+  void* const memory = base + kMaxPage;
+  *HeaderOf(memory) = {base, bytes};
+  return memory;
+}
+
+void Unmap(void* memory) {
+  const Header header = *HeaderOf(memory);
+  munmap(header.base, kMaxPage + header.bytes);
+}
+
+// ---- What is kept
+
+int64_t Now() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return now.tv_sec;
+}
+
+int64_t DefaultLimit() {
+  if (const char* text = std::getenv("LEAKYRELU_CACHE_LIMIT")) {
+    char* end = nullptr;
+    const long long bytes = std::strtoll(text, &end, 10);
+    if (end != text && *end == '\0' && bytes >= 0) return bytes;
+  }
+  try {
+    return std::min(kMaxLimit, MemoryBytes() / kLimitShare);
+  } catch (...) {  // out of memory
+    return 0;
+  }
+}
+
+// Sleeps and trims until nothing is kept.
+void* TrimmerThread(void* /*unused*/);
+
+bool StartTrimmer() {
+  // The thread must not lose its code when a plugin that holds this library is unloaded.
+  static const bool is_pinned = [] {
+    Dl_info info;
+    return dladdr(reinterpret_cast<void*>(&TrimmerThread), &info) != 0 &&
+           dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE) != nullptr;
+  }();
+  static_cast<void>(is_pinned);  // of the program itself, which is never unloaded, nothing need be pinned
+
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);  // the thread inherits it: signals are for the program's own threads
+  pthread_t thread;
+  const bool started = pthread_create(&thread, nullptr, TrimmerThread, nullptr) == 0;
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (started) pthread_detach(thread);
+  return started;
+}
+
+class Cache {
+ public:
+  // A kept buffer of `bytes` or at most an eighth more, the smallest there is; null if there is none.
+  void* Take(size_t bytes) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    size_t best = kept_count_;
+    for (size_t i = 0; i < kept_count_; ++i) {
+      const size_t size = kept_[i].bytes;
+      // Of equals the one freed last, which a cache is likeliest to hold.
+      if (size >= bytes && size - bytes <= bytes / 8 && (best == kept_count_ || size <= kept_[best].bytes)) best = i;
+    }
+    if (best == kept_count_) return nullptr;
+    const Kept taken = Remove(best);
+    Use(taken.bytes);
+    ++reused_;
+    return taken.memory;
+  }
+
+  void CountFresh(size_t bytes) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    Use(bytes);
+    ++fresh_;
+  }
+
+  // A buffer is no longer in use. Keeps it if it may.
+  void Release(void* memory, size_t bytes) {
+    if (!Keep(memory, bytes)) Unmap(memory);
+    UnmapAll([this] { return cached_ > Room(); });
+  }
+
+  void Empty() {
+    UnmapAll([] { return true; });
+  }
+
+  void SetLimit(int64_t bytes) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      limit_ = bytes >= 0 ? bytes : DefaultLimit();
+    }
+    UnmapAll([this] { return cached_ > Room(); });
+  }
+
+  bool IsOff() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return limit_ == 0;
+  }
+
+  // Of what has been unused for long, and of what is more than was in use lately. False, and the trimmer is taken for
+  // gone, if then nothing is kept.
+  bool Trim() {
+    UnmapAll([this] { return kept_[0].since + kIdleSeconds <= Now() || cached_ > Room(); });
+    const std::lock_guard<std::mutex> lock(mutex_);
+    has_trimmer_ = kept_count_ > 0;
+    return has_trimmer_;
+  }
+
+  leakyrelu_memory_stats Stats() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return {in_use_, cached_, limit_, reused_, fresh_};
+  }
+
+  // A child would share what is kept with its parent until one of them writes to it, and then pay for a copy of what
+  // nobody needs.
+  void BeforeFork() {
+    Empty();
+    mutex_.lock();
+  }
+  void AfterForkInParent() { mutex_.unlock(); }
+  void AfterForkInChild() {
+    has_trimmer_ = false;
+    mutex_.unlock();
+  }
+
+ private:
+  struct Kept {
+    void* memory;
+    size_t bytes;
+    int64_t since;  // seconds
+  };
+
+  bool Keep(void* memory, size_t bytes) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    RollPeak();
+    in_use_ -= static_cast<int64_t>(bytes);
+    if (static_cast<int64_t>(bytes) > limit_ || kept_count_ == kMaxKept) return false;
+    if (!has_trimmer_) has_trimmer_ = StartTrimmer();
+    if (!has_trimmer_) return false;  // it would be kept for ever
+    kept_[kept_count_++] = {memory, bytes, Now()};
+    cached_ += static_cast<int64_t>(bytes);
+    return true;
+  }
+
+  // Unmaps kept buffers, the oldest first, as long as the condition holds. Each outside the lock, for it takes long.
+  template <class Condition>
+  void UnmapAll(Condition condition) {
+    while (true) {
+      void* memory = nullptr;
+      {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        RollPeak();
+        if (kept_count_ == 0 || !condition()) return;
+        memory = Remove(0).memory;
+      }
+      Unmap(memory);
+    }
+  }
+
+  Kept Remove(size_t i) {
+    const Kept removed = kept_[i];
+    --kept_count_;
+    std::memmove(&kept_[i], &kept_[i + 1], (kept_count_ - i) * sizeof(Kept));
+    cached_ -= static_cast<int64_t>(removed.bytes);
+    return removed;
+  }
+
+  void Use(size_t bytes) {
+    RollPeak();
+    in_use_ += static_cast<int64_t>(bytes);
+    peak_ = std::max(peak_, in_use_);
+  }
+
+  // Forgets what was in use before the last kIdleSeconds, or up to twice as many.
+  void RollPeak() {
+    const int64_t now = Now();
+    if (now < peak_since_ + kIdleSeconds) return;
+    earlier_peak_ = now < peak_since_ + 2 * kIdleSeconds ? peak_ : in_use_;
+    peak_ = in_use_;
+    peak_since_ = now;
+  }
+
+  int64_t Room() const { return std::min(limit_, std::max(peak_, earlier_peak_) - in_use_); }
+
+  std::mutex mutex_;
+  Kept kept_[kMaxKept];  // the first kept_count_, oldest first
+  size_t kept_count_ = 0;
+  bool has_trimmer_ = false;
+  int64_t cached_ = 0;  // the sum of kept_'s bytes
+  int64_t in_use_ = 0;
+  int64_t peak_ = 0;          // most that was in use since peak_since_
+  int64_t earlier_peak_ = 0;  // and in the kIdleSeconds before
+  int64_t peak_since_ = 0;
+  int64_t limit_ = DefaultLimit();
+  int64_t reused_ = 0;
+  int64_t fresh_ = 0;
+};
+
+// Never destroyed: buffers are freed, and the trimmer runs, until the process has ended.
+Cache& TheCache() {
+  static Cache& cache = *new Cache;
+  return cache;
+}
+
+void* TrimmerThread(void* /*unused*/) {
+  do {
+    sleep(kIdleSeconds);
+  } while (TheCache().Trim());
+  return nullptr;
+}
+
+[[maybe_unused]] const int registered = pthread_atfork(
+    [] { TheCache().BeforeFork(); }, [] { TheCache().AfterForkInParent(); }, [] { TheCache().AfterForkInChild(); });
+
+}  // namespace
+}  // namespace leakyrelu
+
+using leakyrelu::TheCache;
+
+void* leakyrelu_alloc(size_t bytes) {
+  using namespace leakyrelu;
+  if (bytes > PTRDIFF_MAX - 2 * kHugePage) return nullptr;
+  if (bytes < kLargeBytes || TheCache().IsOff()) return AllocatePlain(bytes);
+  const size_t rounded = RoundUp(bytes, kSizeStep);
+  if (void* kept = TheCache().Take(rounded)) return kept;
+  void* fresh = Map(rounded);
+  if (fresh == nullptr) {
+    TheCache().Empty();
+    fresh = Map(rounded);
+  }
+  if (fresh == nullptr) return AllocatePlain(bytes);
+  TheCache().CountFresh(rounded);
+  return fresh;
+}
+
+void leakyrelu_free(void* memory) {
+  using namespace leakyrelu;
+  if (memory == nullptr) return;
+  const Header header = *HeaderOf(memory);
+  if (header.bytes == 0) return std::free(header.base);
+  TheCache().Release(memory, header.bytes);
+}
+
+void leakyrelu_empty_cache(void) { TheCache().Empty(); }
+
+void leakyrelu_set_cache_limit(int64_t bytes) { TheCache().SetLimit(bytes); }
+
+leakyrelu_memory_stats leakyrelu_get_memory_stats(void) { return TheCache().Stats(); }

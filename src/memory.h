@@ -1,0 +1,24 @@
+// Large buffers: on huge pages, and kept for reuse instead of going back to the kernel. The functions are
+// leakyrelu_alloc and those below it in leakyrelu.h.
+//
+// A fresh large output costs more in page faults than in arithmetic, and the C library gives large buffers back to the
+// kernel at once. What is kept here is bounded (see leakyrelu_set_cache_limit) and goes back when nothing has used it
+// for a while, before a fork() and when the kernel refuses memory.
+#ifndef LEAKYRELU_SRC_MEMORY_H_
+#define LEAKYRELU_SRC_MEMORY_H_
+
+#include <cstddef>
+
+#include "leakyrelu/leakyrelu.h"
+
+namespace leakyrelu {
+
+// Smaller buffers are the C library's, which keeps those itself.
+inline constexpr size_t kLargeBytes = size_t{1} << 20;
+
+// How long an unused buffer is kept, at least; at most twice as long.
+inline constexpr int kIdleSeconds = 5;
+
+}  // namespace leakyrelu
+
+#endif  // LEAKYRELU_SRC_MEMORY_H_
