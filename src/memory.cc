@@ -32,8 +32,9 @@ constexpr int64_t kLimitShare = 8;  // of the machine's memory
 
 // Right before each buffer.
 struct alignas(64) Header {
-  void* base;    // of the mapping, or of the C library's block
-  size_t bytes;  // of the buffer; 0 for one of the C library's
+  void* base;     // of the mapping, or of the C library's block
+  size_t bytes;   // of the buffer
+  bool is_plain;  // it is the C library's
 };
 
 Header* HeaderOf(void* memory) { return static_cast<Header*>(memory) - 1; }
@@ -44,7 +45,7 @@ void* AllocatePlain(size_t bytes) {
   void* base = std::aligned_alloc(alignof(Header), RoundUp(bytes + sizeof(Header), alignof(Header)));
   if (base == nullptr) return nullptr;
   void* memory = static_cast<Header*>(base) + 1;
-  *HeaderOf(memory) = {base, 0};
+  *HeaderOf(memory) = {base, bytes, true};
   return memory;
 }
 
@@ -63,7 +64,7 @@ void* Map(size_t bytes) {
   if (skipped < kHugePage) munmap(base + length, kHugePage - skipped);
   madvise(base, length, MADV_HUGEPAGE);  // a kernel that refuses gives ordinary pages
   void* const memory = base + kMaxPage;
-  *HeaderOf(memory) = {base, bytes};
+  *HeaderOf(memory) = {base, bytes, false};
   return memory;
 }
 
@@ -279,6 +280,9 @@ void* TrimmerThread(void* /*unused*/) {
     [] { TheCache().BeforeFork(); }, [] { TheCache().AfterForkInParent(); }, [] { TheCache().AfterForkInChild(); });
 
 }  // namespace
+
+size_t AllocatedBytes(void* memory) { return HeaderOf(memory)->bytes; }
+
 }  // namespace leakyrelu
 
 using leakyrelu::TheCache;
@@ -303,7 +307,7 @@ void leakyrelu_free(void* memory) {
   using namespace leakyrelu;
   if (memory == nullptr) return;
   const Header header = *HeaderOf(memory);
-  if (header.bytes == 0) return std::free(header.base);
+  if (header.is_plain) return std::free(header.base);
   TheCache().Release(memory, header.bytes);
 }
 

@@ -19,6 +19,9 @@ inline constexpr size_t kLargeBytes = size_t{1} << 20;
 // How long an unused buffer is kept, at least; at most twice as long.
 inline constexpr int kIdleSeconds = 5;
 
+// Of a buffer from leakyrelu_alloc: at least as many bytes as were asked for.
+size_t AllocatedBytes(void* memory);
+
 }  // namespace leakyrelu
 
 #endif  // LEAKYRELU_SRC_MEMORY_H_

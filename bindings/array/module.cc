@@ -14,6 +14,8 @@
 #include "dtypes.h"
 #include "kernels.h"
 #include "leakyrelu/leakyrelu.h"
+#include "memory.h"
+#include "numpy_memory.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -126,7 +128,19 @@ nb::tuple Targets() {
   return nb::make_tuple(CompiledTargets(), supported, std::string(ActiveKernels().target));
 }
 
+nb::dict MemoryStats() {
+  const leakyrelu_memory_stats stats = leakyrelu_get_memory_stats();
+  nb::dict result;
+  result["in_use"] = stats.in_use;
+  result["cached"] = stats.cached;
+  result["limit"] = stats.limit;
+  result["reused"] = stats.reused;
+  result["fresh"] = stats.fresh;
+  return result;
+}
+
 NB_MODULE(_core, module) {
+  ImportNumpy();
   module.attr("__version__") = LEAKYRELU_VERSION;
   module.attr("DTYPES") = DTypes();
   module.def("forward", &Forward, "x"_a, "y"_a.none(), "negative_slope"_a, "mask"_a.none(), "dtype"_a);
@@ -136,6 +150,11 @@ NB_MODULE(_core, module) {
   module.def("writable_from_dlpack", &WritableFromDlpack, "source"_a);
   module.def("bfloat16_to_dlpack", &BFloat16ToDlpack, "array"_a.noconvert(), "owner"_a);
   module.def("targets", &Targets);
+  module.attr("LARGE_BYTES") = kLargeBytes;
+  module.def("with_library_memory", &WithLibraryMemory, "make"_a);
+  module.def("empty_cache", &leakyrelu_empty_cache, nb::call_guard<nb::gil_scoped_release>());
+  module.def("set_cache_limit", &leakyrelu_set_cache_limit, nb::call_guard<nb::gil_scoped_release>());
+  module.def("memory_stats", &MemoryStats);
   module.def("get_num_threads", &leakyrelu_get_num_threads);
   module.def("set_num_threads", [](int32_t num_threads) { Check(leakyrelu_set_num_threads(num_threads)); });
 }

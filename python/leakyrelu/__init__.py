@@ -9,10 +9,13 @@ https://pytorch.org/docs/stable/generated/torch.nn.LeakyReLU.html, bit for bit w
 
 from leakyrelu._array import (
     LeakyReLU,
+    empty_cache,
     get_num_threads,
     leaky_relu,
     leaky_relu_backward,
     leaky_relu_with_mask,
+    memory_stats,
+    set_cache_limit,
     set_num_threads,
 )
 from leakyrelu._core import __version__
@@ -20,9 +23,12 @@ from leakyrelu._core import __version__
 __all__ = [
     "LeakyReLU",
     "__version__",
+    "empty_cache",
     "get_num_threads",
     "leaky_relu",
     "leaky_relu_backward",
     "leaky_relu_with_mask",
+    "memory_stats",
+    "set_cache_limit",
     "set_num_threads",
 ]

@@ -4,6 +4,7 @@ All work on a NumPy view of the caller's memory; the arithmetic is behind `leaky
 """
 
 import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple, SupportsFloat, SupportsIndex, TypeVar
 
 import numpy as np
@@ -100,7 +101,8 @@ def leaky_relu_with_mask(
     slope = _to_slope(negative_slope)
     source = _readable(x, "x")
     target = _output(source, out, "out", "x")
-    mask = np.empty(_mask_bytes(source.array.size), _UINT8)
+    size = _mask_bytes(source.array.size)
+    mask = _allocate(size, lambda: np.empty(size, _UINT8))
     _core.forward(source.array, target, slope, mask, source.code)
     y: Array = _like(x, target, source.code) if out is None else out
     return y, _like(x, mask, None)
@@ -175,11 +177,53 @@ def set_num_threads(num_threads: int) -> None:
         TypeError: `num_threads` is no integer.
         ValueError: `num_threads` is below 1 or above 2**31 - 1.
     """
-    if not isinstance(num_threads, int | np.integer) or isinstance(num_threads, bool):
-        raise TypeError(f"num_threads must be an integer, not {type(num_threads).__name__}")
-    if not 1 <= num_threads < 2**31:
-        raise ValueError(f"num_threads is {num_threads}; it must be at least 1 and below 2**31")
-    _core.set_num_threads(int(num_threads))
+    _core.set_num_threads(_to_int(num_threads, "num_threads", 1, 2**31 - 1))
+
+
+def empty_cache() -> None:
+    """Gives the memory that is kept for the next large outputs back to the system.
+
+    Outputs and masks of 1 MiB and more, torch's too, lie on huge pages, and their memory is kept for
+    reuse when they are freed, because fresh pages cost more time than LeakyReLU on them. What is in use
+    and what is kept is together never more than was in use at once in the last seconds, and what
+    nothing reuses for some seconds is given back anyway.
+    """
+    _core.empty_cache()
+
+
+def set_cache_limit(limit: int | None) -> None:
+    """Sets how many bytes are kept at most, in the whole process; 0 turns the cache off.
+
+    Args:
+        limit: bytes, or None for the default: 1 GiB or an eighth of the memory that the process may use,
+            whichever is less, or the environment variable LEAKYRELU_CACHE_LIMIT.
+
+    Raises:
+        TypeError: `limit` is neither an integer nor None.
+        ValueError: `limit` is negative or above 2**63 - 1.
+    """
+    if limit is None:
+        _core.set_cache_limit(-1)
+        return
+    _core.set_cache_limit(_to_int(limit, "limit", 0, 2**63 - 1))
+
+
+def memory_stats() -> dict[str, int]:
+    """Returns the state of the memory for large outputs.
+
+    Returns:
+        "in_use": bytes of outputs that are not freed; "cached": bytes kept; "limit": most bytes that may
+        be kept; "reused" and "fresh": outputs so far in kept memory and in memory from the system.
+    """
+    return _core.memory_stats()
+
+
+def _to_int(value: Any, name: str, smallest: int, largest: int) -> int:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
+    if not smallest <= value <= largest:
+        raise ValueError(f"{name} is {value}; it must be at least {smallest} and at most {largest}")
+    return int(value)
 
 
 def _is_tensor(x: Any) -> bool:
@@ -283,7 +327,7 @@ def _readable_mask(mask: Any, elements: int) -> NDArray[np.uint8]:
 def _output(source: _View, out: Any, name: str, source_name: str) -> NDArray[Any]:
     """The array to write to: `out`, checked, or a fresh one."""
     if out is None:
-        return _empty_like(source.array)
+        return _allocate(source.array.nbytes, lambda: _empty_like(source.array))
     target = _view(out, name, writable=True)
     if target.code != source.code:
         names = {code: dtype for dtype, code in _core.DTYPES.items()}
@@ -295,6 +339,11 @@ def _output(source: _View, out: Any, name: str, source_name: str) -> NDArray[Any
             f"{name} has shape {target.array.shape}, {source_name} has {source.array.shape}; they must be the same"
         )
     return target.array
+
+
+def _allocate(size: int, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    """`make()`, an array of `size` bytes; a large one with memory that is kept for the next when it is freed."""
+    return make() if size < _core.LARGE_BYTES else _core.with_library_memory(make)
 
 
 def _empty_like(array: NDArray[Any]) -> NDArray[Any]:

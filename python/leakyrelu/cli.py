@@ -121,6 +121,7 @@ def info() -> None:
     click.echo(f"targets supported: {' '.join(supported)}")
     click.echo(f"target chosen: {active}")
     click.echo(f"threads: {leakyrelu.get_num_threads()}")
+    click.echo(f"cache limit: {leakyrelu.memory_stats()['limit']} bytes")
 
 
 def _hold_signals() -> Callable[[], None]:
