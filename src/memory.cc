@@ -147,8 +147,11 @@ class Cache {
     UnmapAll([this] { return cached_ > Room(); });
   }
 
+  // And forgets how much was in use.
   void Empty() {
     UnmapAll([] { return true; });
+    const std::lock_guard<std::mutex> lock(mutex_);
+    peak_ = earlier_peak_ = in_use_;
   }
 
   void SetLimit(int64_t bytes) {

@@ -22,12 +22,42 @@ using oracle::DType;
 using test_util::GuardedBuffer;
 using test_util::kThinning;
 
-enum class Mode { kForward, kForwardWithMask, kMaskOnly, kBackward };
+enum class Mode {
+  kForward,
+  kForwardWithMask,
+  kMaskOnly,
+  kBackward,
+  kStreamingForward,
+  kStreamingForwardWithMask,
+  kStreamingBackward
+};
 
-constexpr Mode kModes[] = {Mode::kForward, Mode::kForwardWithMask, Mode::kMaskOnly, Mode::kBackward};
+constexpr Mode kModes[] = {Mode::kForward,          Mode::kForwardWithMask,  Mode::kMaskOnly,
+                           Mode::kBackward,         Mode::kStreamingForward, Mode::kStreamingForwardWithMask,
+                           Mode::kStreamingBackward};
 
 bool WritesOut(Mode mode) { return mode != Mode::kMaskOnly; }
-bool WritesMask(Mode mode) { return mode == Mode::kForwardWithMask || mode == Mode::kMaskOnly; }
+bool WritesMask(Mode mode) {
+  return mode == Mode::kForwardWithMask || mode == Mode::kMaskOnly || mode == Mode::kStreamingForwardWithMask;
+}
+bool ReadsMask(Mode mode) { return mode == Mode::kBackward || mode == Mode::kStreamingBackward; }
+
+leakyrelu::Kernel KernelOf(const Kernels& kernels, Mode mode, size_t dtype) {
+  switch (mode) {
+    case Mode::kForward:
+    case Mode::kForwardWithMask:
+    case Mode::kMaskOnly:
+      return kernels.forward[dtype];
+    case Mode::kBackward:
+      return kernels.backward[dtype];
+    case Mode::kStreamingForward:
+    case Mode::kStreamingForwardWithMask:
+      return kernels.streaming_forward[dtype];
+    case Mode::kStreamingBackward:
+      return kernels.streaming_backward[dtype];
+  }
+  return nullptr;
+}
 
 size_t MaskBytes(size_t elements) { return (elements + 7) / 8; }
 
@@ -95,13 +125,11 @@ class Bench {
       std::memset(buffer->begin(), static_cast<int>(test_util::kCanary), buffer->size());
     }
     std::copy_n(sample.in.begin(), size, in);
-    if (mode == Mode::kBackward) std::memcpy(mask, sample.given_mask.data(), mask_size);
+    if (ReadsMask(mode)) std::memcpy(mask, sample.given_mask.data(), mask_size);
 
-    const size_t index = static_cast<size_t>(sample.dtype);
-    const leakyrelu::Kernel kernel = mode == Mode::kBackward ? kernels.backward[index] : kernels.forward[index];
+    const leakyrelu::Kernel kernel = KernelOf(kernels, mode, static_cast<size_t>(sample.dtype));
     kernel(in, WritesOut(mode) ? out : nullptr,
-           WritesMask(mode) || mode == Mode::kBackward ? reinterpret_cast<uint8_t*>(mask) : nullptr, elements,
-           sample.slope);
+           WritesMask(mode) || ReadsMask(mode) ? reinterpret_cast<uint8_t*>(mask) : nullptr, elements, sample.slope);
 
     if (!IsUntouchedAround(in_, in, size)) return "touched memory around the input";
     if (!IsUntouchedAround(mask_, mask, mask_size)) return "touched memory around the mask";
@@ -110,7 +138,7 @@ class Bench {
     }
     if (!(same_memory && WritesOut(mode)) && !std::equal(in, in + size, sample.in.begin())) return "changed the input";
     if (WritesOut(mode)) {
-      const std::string wrong = Compare(sample, mode == Mode::kBackward ? sample.backward : sample.forward, out, size);
+      const std::string wrong = Compare(sample, ReadsMask(mode) ? sample.backward : sample.forward, out, size);
       if (!wrong.empty()) return wrong;
     }
     return CheckMask(sample, mode, mask, elements);
@@ -145,10 +173,10 @@ class Bench {
   static std::string CheckMask(const Sample& sample, Mode mode, const std::byte* mask, size_t elements) {
     const size_t size = MaskBytes(elements);
     const uint8_t* got = reinterpret_cast<const uint8_t*>(mask);
-    if (mode == Mode::kBackward) {
+    if (ReadsMask(mode)) {
       return std::equal(got, got + size, sample.given_mask.begin()) ? "" : "changed the mask";
     }
-    if (mode == Mode::kForward) return test_util::IsUntouched(mask, mask + size) ? "" : "wrote a mask";
+    if (!WritesMask(mode)) return test_util::IsUntouched(mask, mask + size) ? "" : "wrote a mask";
     std::vector<uint8_t> expected(sample.positive.begin(), sample.positive.begin() + static_cast<ptrdiff_t>(size));
     if (elements % 8 != 0) expected.back() = static_cast<uint8_t>(expected.back() & ((1u << elements % 8) - 1));
     for (size_t i = 0; i < size; ++i) {

@@ -1,0 +1,366 @@
+// Proves the memory for large buffers: what it hands out, how much it keeps, and that it lets go of it.
+
+#include "memory.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "leakyrelu/leakyrelu.h"
+#include "test_util.h"
+
+namespace {
+
+constexpr size_t kMiB = size_t{1} << 20;
+constexpr int64_t kSignedMiB = 1 << 20;
+
+leakyrelu_memory_stats Stats() { return leakyrelu_get_memory_stats(); }
+
+bool IsMapped(const void* memory) {
+  unsigned char resident = 0;
+  const uintptr_t page = reinterpret_cast<uintptr_t>(memory) & ~uintptr_t{65535};
+  return mincore(reinterpret_cast<void*>(page), 1, &resident) == 0;
+}
+
+size_t Threads() {
+  const std::filesystem::directory_iterator tasks("/proc/self/task");
+  return static_cast<size_t>(std::distance(begin(tasks), end(tasks)));
+}
+
+class MemoryTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    leakyrelu_set_cache_limit(-1);
+    leakyrelu_empty_cache();
+    ASSERT_EQ(Stats().in_use, 0) << "an earlier test has not freed what it had";
+  }
+};
+
+// ---- What is handed out
+
+TEST_F(MemoryTest, SmallBuffersAreAligned) {
+  for (size_t bytes : std::vector<size_t>{0, 1, 63, 64, 65, 4096, kMiB - 1}) {
+    void* memory = leakyrelu_alloc(bytes);
+    ASSERT_NE(memory, nullptr);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(memory) % 64, 0u);
+    std::memset(memory, 0x5A, bytes);
+    EXPECT_EQ(Stats().in_use, 0) << bytes << " bytes count as large";
+    leakyrelu_free(memory);
+  }
+  EXPECT_EQ(Stats().cached, 0);
+}
+
+TEST_F(MemoryTest, LargeBuffersAreAlignedToHugePages) {
+  for (size_t bytes : std::vector<size_t>{kMiB, kMiB + 1, 2 * kMiB, 5 * kMiB + 12345}) {
+    void* memory = leakyrelu_alloc(bytes);
+    ASSERT_NE(memory, nullptr);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(memory) % (2 * kMiB), 0u);
+    std::memset(memory, 0x5A, bytes);
+    EXPECT_GE(Stats().in_use, static_cast<int64_t>(bytes));
+    EXPECT_LT(Stats().in_use, static_cast<int64_t>(bytes) + 65536);
+    leakyrelu_free(memory);
+  }
+}
+
+TEST_F(MemoryTest, NullCanBeFreed) { leakyrelu_free(nullptr); }
+
+TEST_F(MemoryTest, ThereIsNotAsMuch) {
+  for (size_t bytes : {std::numeric_limits<size_t>::max(), size_t{1} << 63, size_t{1} << 62, size_t{1} << 50}) {
+    if (test_util::kSanitized && bytes <= PTRDIFF_MAX) continue;  // their allocator ends the process
+    EXPECT_EQ(leakyrelu_alloc(bytes), nullptr) << bytes;
+  }
+  EXPECT_EQ(Stats().in_use, 0);
+}
+
+// ---- Reuse
+
+TEST_F(MemoryTest, AFreedBufferIsReused) {
+  void* memory = leakyrelu_alloc(4 * kMiB);
+  const leakyrelu_memory_stats before = Stats();
+  leakyrelu_free(memory);
+  EXPECT_EQ(Stats().in_use, 0);
+  EXPECT_EQ(Stats().cached, 4 * kSignedMiB);
+  EXPECT_EQ(leakyrelu_alloc(4 * kMiB), memory);
+  EXPECT_EQ(Stats().cached, 0);
+  EXPECT_EQ(Stats().in_use, 4 * kSignedMiB);
+  EXPECT_EQ(Stats().reused, before.reused + 1);
+  EXPECT_EQ(Stats().fresh, before.fresh);
+  leakyrelu_free(memory);
+}
+
+TEST_F(MemoryTest, AlsoForASlightlySmallerOne) {
+  void* memory = leakyrelu_alloc(9 * kMiB);
+  leakyrelu_free(memory);
+  EXPECT_EQ(leakyrelu_alloc(8 * kMiB), memory);
+  EXPECT_EQ(Stats().in_use, 9 * kSignedMiB);
+  leakyrelu_free(memory);
+}
+
+TEST_F(MemoryTest, NotForOneThatWouldWasteMoreThanAnEighth) {
+  void* memory = leakyrelu_alloc(9 * kMiB + 65536);
+  leakyrelu_free(memory);
+  void* other = leakyrelu_alloc(8 * kMiB);
+  EXPECT_NE(other, memory);
+  leakyrelu_free(other);
+}
+
+TEST_F(MemoryTest, NotForALargerOne) {
+  void* memory = leakyrelu_alloc(4 * kMiB);
+  leakyrelu_free(memory);
+  void* other = leakyrelu_alloc(4 * kMiB + 1);
+  EXPECT_NE(other, memory);
+  leakyrelu_free(other);
+}
+
+TEST_F(MemoryTest, TheSmallestThatFits) {
+  void* small = leakyrelu_alloc(8 * kMiB);
+  void* large = leakyrelu_alloc(8 * kMiB + 512 * 1024);
+  leakyrelu_free(small);
+  leakyrelu_free(large);
+  EXPECT_EQ(leakyrelu_alloc(8 * kMiB), small);
+  leakyrelu_free(small);
+}
+
+// ---- How much is kept
+
+TEST_F(MemoryTest, NeverMoreThanWasInUseAtOnce) {
+  for (size_t size : std::vector<size_t>{4, 6, 9, 14}) {
+    leakyrelu_free(leakyrelu_alloc(size * kMiB));
+    EXPECT_LE(Stats().cached, static_cast<int64_t>(size) * kSignedMiB);
+  }
+  EXPECT_EQ(Stats().cached, 14 * kSignedMiB) << "the newest is kept, the oldest go";
+}
+
+TEST_F(MemoryTest, TheOldestGoFirst) {
+  std::vector<void*> buffers;
+  for (int i = 0; i < 3; ++i) buffers.push_back(leakyrelu_alloc(4 * kMiB));
+  leakyrelu_set_cache_limit(8 * kSignedMiB);
+  for (void* buffer : buffers) leakyrelu_free(buffer);
+  EXPECT_EQ(Stats().cached, 8 * kSignedMiB);
+  EXPECT_FALSE(IsMapped(buffers[0]));
+  EXPECT_TRUE(IsMapped(buffers[1]));
+  EXPECT_TRUE(IsMapped(buffers[2]));
+}
+
+TEST_F(MemoryTest, NoBufferAboveTheLimit) {
+  void* small = leakyrelu_alloc(2 * kMiB);
+  void* large = leakyrelu_alloc(8 * kMiB);
+  leakyrelu_set_cache_limit(4 * kSignedMiB);
+  leakyrelu_free(small);
+  leakyrelu_free(large);
+  EXPECT_TRUE(IsMapped(small)) << "made room for one that is not kept anyway";
+  EXPECT_FALSE(IsMapped(large));
+}
+
+TEST_F(MemoryTest, ALowerLimitIsObeyedAtOnce) {
+  void* memory = leakyrelu_alloc(4 * kMiB);
+  leakyrelu_free(memory);
+  leakyrelu_set_cache_limit(4 * kSignedMiB - 1);
+  EXPECT_EQ(Stats().cached, 0);
+  EXPECT_FALSE(IsMapped(memory));
+}
+
+TEST_F(MemoryTest, ZeroTurnsItOff) {
+  void* before = leakyrelu_alloc(4 * kMiB);
+  leakyrelu_set_cache_limit(0);
+  EXPECT_EQ(Stats().limit, 0);
+  void* memory = leakyrelu_alloc(4 * kMiB);
+  ASSERT_NE(memory, nullptr);
+  std::memset(memory, 0x5A, 4 * kMiB);
+  EXPECT_EQ(Stats().in_use, 4 * kSignedMiB) << "only the one from before counts";
+  leakyrelu_free(memory);
+  leakyrelu_free(before);
+  EXPECT_EQ(Stats().cached, 0);
+}
+
+TEST_F(MemoryTest, TheDefaultLimit) {
+  leakyrelu_set_cache_limit(123);
+  EXPECT_EQ(Stats().limit, 123);
+  leakyrelu_set_cache_limit(-1);
+  EXPECT_LE(Stats().limit, int64_t{1} << 30);
+  EXPECT_GT(Stats().limit, kSignedMiB);
+}
+
+TEST_F(MemoryTest, EmptyCacheGivesAllBack) {
+  std::vector<void*> buffers;
+  for (size_t i = 1; i <= 20; ++i) buffers.push_back(leakyrelu_alloc(i * kMiB));
+  for (void* buffer : buffers) leakyrelu_free(buffer);
+  EXPECT_EQ(Stats().cached, 210 * kSignedMiB);
+  leakyrelu_empty_cache();
+  EXPECT_EQ(Stats().cached, 0);
+  for (void* buffer : buffers) EXPECT_FALSE(IsMapped(buffer));
+}
+
+TEST_F(MemoryTest, MoreBuffersThanCanBeKept) {
+  std::vector<void*> buffers;
+  for (int i = 0; i < 600; ++i) buffers.push_back(leakyrelu_alloc(kMiB));
+  for (void* buffer : buffers) leakyrelu_free(buffer);
+  EXPECT_EQ(Stats().in_use, 0);
+  EXPECT_LE(Stats().cached, 600 * kSignedMiB);
+  EXPECT_GE(Stats().cached, 500 * kSignedMiB);
+}
+
+TEST_F(MemoryTest, IdleBuffersGoAndSoDoesTheThread) {
+  const size_t threads = Threads();
+  void* memory = leakyrelu_alloc(4 * kMiB);
+  leakyrelu_free(memory);
+  EXPECT_TRUE(IsMapped(memory));
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(4 * leakyrelu::kIdleSeconds);
+  while ((Stats().cached > 0 || Threads() > threads) && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  EXPECT_EQ(Stats().cached, 0);
+  EXPECT_FALSE(IsMapped(memory));
+  EXPECT_LE(Threads(), threads);
+}
+
+TEST_F(MemoryTest, TheThreadTakesNoSignals) {
+  leakyrelu_free(leakyrelu_alloc(4 * kMiB));
+  bool found = false;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream status(task.path() / "status");
+    for (std::string line; std::getline(status, line);) {
+      // All but SIGKILL, SIGSTOP and the two that the C library keeps for itself.
+      if (line.starts_with("SigBlk:") && line.find("fffffffe7ffbfeff") != std::string::npos) found = true;
+    }
+  }
+  EXPECT_TRUE(found);
+}
+
+// ---- Threads and processes
+
+// Each thread owns what it got: nobody else writes to it.
+void AllocateAndFree(uint32_t seed, int rounds, std::atomic<int>* wrong) {
+  test_util::Random random(seed);
+  std::vector<std::pair<unsigned char*, size_t>> buffers;
+  const auto pattern = static_cast<unsigned char>(seed);
+  for (int i = 0; i < rounds; ++i) {
+    if (buffers.size() < 4 && !random.OneIn(3)) {
+      const size_t bytes = kMiB + static_cast<size_t>(random.Between(0, 40)) * 65536;
+      auto* memory = static_cast<unsigned char*>(leakyrelu_alloc(bytes));
+      for (size_t at = 0; at < bytes; at += 4096) memory[at] = pattern;
+      buffers.emplace_back(memory, bytes);
+    } else if (!buffers.empty()) {
+      const auto [memory, bytes] = buffers.back();
+      buffers.pop_back();
+      for (size_t at = 0; at < bytes; at += 4096) *wrong += memory[at] != pattern;
+      leakyrelu_free(memory);
+    }
+    if (random.OneIn(50)) leakyrelu_empty_cache();
+    if (random.OneIn(50)) leakyrelu_set_cache_limit(random.Between(-1, 10) * kSignedMiB);
+  }
+  for (const auto& [memory, bytes] : buffers) leakyrelu_free(memory);
+}
+
+TEST_F(MemoryTest, ManyThreads) {
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> threads;
+  for (uint32_t i = 1; i <= 4; ++i) threads.emplace_back(AllocateAndFree, i, 1000 / test_util::kThinning, &wrong);
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(Stats().in_use, 0);
+}
+
+// The exit status of a child that runs `body`, or -1.
+template <class Body>
+int InAChild(Body body) {
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(60);
+    _exit(body());
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST_F(MemoryTest, AChildBeginsWithNothingKept) {
+  leakyrelu_free(leakyrelu_alloc(4 * kMiB));
+  EXPECT_EQ(InAChild([] { return Stats().cached == 0 ? 0 : 1; }), 0);
+  EXPECT_EQ(Stats().cached, 0) << "the parent kept pages that it shares with a child";
+}
+
+TEST_F(MemoryTest, AChildMayFreeWhatItsParentHas) {
+  auto* memory = static_cast<unsigned char*>(leakyrelu_alloc(4 * kMiB));
+  memory[0] = 1;
+  EXPECT_EQ(InAChild([&] {
+              memory[0] = 2;
+              leakyrelu_free(memory);
+              return leakyrelu_alloc(4 * kMiB) == memory ? 0 : 1;
+            }),
+            0);
+  EXPECT_EQ(memory[0], 1);
+  leakyrelu_free(memory);
+}
+
+TEST_F(MemoryTest, AChildTrimsToo) {
+  if (test_util::kSanitized) GTEST_SKIP() << "sanitizers do not support threads in a child of a process that had some";
+  leakyrelu_free(leakyrelu_alloc(4 * kMiB));
+  EXPECT_EQ(InAChild([] {
+              leakyrelu_free(leakyrelu_alloc(4 * kMiB));
+              for (int i = 0; i < 100 * 3 * leakyrelu::kIdleSeconds && Stats().cached > 0; ++i) usleep(10000);
+              return Stats().cached == 0 ? 0 : 1;
+            }),
+            0);
+}
+
+TEST_F(MemoryTest, ForkWhileOthersAllocate) {
+  if (test_util::kSanitized) GTEST_SKIP() << "sanitizers do not support threads in a child of a process that had some";
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 2; ++i) {
+    threads.emplace_back([&stop] {
+      while (!stop) leakyrelu_free(leakyrelu_alloc(2 * kMiB));
+    });
+  }
+  int failed = 0;
+  for (int i = 0; i < 50; ++i) {
+    failed += InAChild([] {
+                leakyrelu_free(leakyrelu_alloc(2 * kMiB));
+                return 0;
+              }) != 0;
+  }
+  stop = true;
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(failed, 0);
+}
+
+// ---- When the system refuses
+
+TEST_F(MemoryTest, KeptMemoryMakesRoomWhenThereIsNoOther) {
+  if (test_util::kSanitized) GTEST_SKIP() << "sanitizers need more address space than there is then";
+  void* memory = leakyrelu_alloc(256 * kMiB);
+  leakyrelu_free(memory);
+  EXPECT_EQ(InAChild([] {
+              void* kept = leakyrelu_alloc(256 * kMiB);
+              leakyrelu_free(kept);
+              std::ifstream statm("/proc/self/statm");
+              rlim_t pages = 0;
+              statm >> pages;
+              const rlim_t bytes = pages * static_cast<rlim_t>(sysconf(_SC_PAGESIZE)) + 64 * kMiB;
+              const rlimit limit = {bytes, bytes};
+              if (setrlimit(RLIMIT_AS, &limit) != 0) return 2;
+              void* larger = leakyrelu_alloc(300 * kMiB);
+              if (larger == nullptr) return 3;
+              if (leakyrelu_alloc(300 * kMiB) != nullptr) return 4;
+              leakyrelu_free(larger);
+              return 0;
+            }),
+            0);
+}
+
+}  // namespace
