@@ -281,6 +281,41 @@ TEST(DriverSizeTest, MoreThan2To31Elements) {
   EXPECT_EQ(std::count(mask.begin() + kWhole + 1, mask.end(), 0x00), std::ssize(mask) - kWhole - 1);
 }
 
+// An output of 96 MiB, more than most caches hold, against the same in small pieces. Out of place, in place, and at an
+// address that streaming stores cannot take.
+TEST(DriverSizeTest, MoreThanTheCacheHolds) {
+  constexpr int64_t kElements = (int64_t{24} << 20) + 5;
+  constexpr int64_t kPiece = 8 * 1024;
+  constexpr size_t kCount = static_cast<size_t>(kElements);
+  std::vector<float> x(kCount);
+  for (size_t i = 0; i < kCount; ++i) x[i] = static_cast<float>(static_cast<int32_t>(i * 2654435761u)) * 1e-9f;
+  std::vector<float> expected(kCount);
+  std::vector<uint8_t> expected_mask(leakyrelu_mask_bytes(kElements));
+  const auto row = [](float* data, const int64_t* elements) {
+    return leakyrelu_array{data, LEAKYRELU_FLOAT32, 1, elements, nullptr};
+  };
+  for (int64_t begin = 0; begin < kElements; begin += kPiece) {
+    const int64_t elements = std::min(kPiece, kElements - begin);
+    const leakyrelu_array in = row(&x[static_cast<size_t>(begin)], &elements);
+    const leakyrelu_array out = row(&expected[static_cast<size_t>(begin)], &elements);
+    ASSERT_EQ(leakyrelu_forward(&in, &out, 0.01, &expected_mask[static_cast<size_t>(begin / 8)], nullptr),
+              LEAKYRELU_OK);
+  }
+
+  auto* memory = static_cast<float*>(leakyrelu_alloc((kCount + 1) * sizeof(float)));
+  ASSERT_NE(memory, nullptr);
+  const leakyrelu_executor executor = {nullptr, test_util::RunOnStdThreads, 2};
+  const leakyrelu_array in = row(x.data(), &kElements);
+  for (float* y : {memory, memory + 1, x.data()}) {
+    std::vector<uint8_t> mask(expected_mask.size(), 0xA5);
+    const leakyrelu_array out = row(y, &kElements);
+    ASSERT_EQ(leakyrelu_forward(&in, &out, 0.01, mask.data(), &executor), LEAKYRELU_OK);
+    EXPECT_EQ(std::memcmp(y, expected.data(), kCount * sizeof(float)), 0);
+    EXPECT_EQ(mask, expected_mask);
+  }
+  leakyrelu_free(memory);
+}
+
 // ---- How the work is split
 
 // Runs the tasks one at a time and notes which one wrote each byte of the mask.
