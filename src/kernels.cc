@@ -52,61 +52,84 @@ HWY_INLINE uint64_t MaskBits(D d, hn::Mask<D> mask) {
   return bits;
 }
 
-// Does the first `elements` (1 ... kBlock) of a block, rounded up to whole vectors, and returns their mask word.
+constexpr bool ReadsMask(Mode mode) { return mode == Mode::kBackward; }
+constexpr bool WritesMask(Mode mode) { return mode == Mode::kForwardWithMask || mode == Mode::kMaskOnly; }
+
+// One vector. `word` holds the mask's bits from this vector's first element on, if they are read; returns them, if they
+// are written.
 template <class L, Mode mode, Stores stores, typename T>
-HWY_INLINE uint64_t Block(const T* in, T* out, uint64_t word, typename L::Slope slope, size_t elements) {
+HWY_INLINE uint64_t Vector(const T* in, T* out, uint64_t word, typename L::Slope slope) {
   const typename L::D d;
-  const size_t lanes = hn::Lanes(d);
-  for (size_t i = 0; i < elements; i += lanes) {
-    const typename L::V v = hn::LoadU(d, in + i);
-    typename L::M positive;
-    if constexpr (mode == Mode::kBackward) {
-      const uint64_t bits = word >> i;  // a word of its own: LoadMaskBits may read 8 bytes
-      positive = hn::LoadMaskBits(d, reinterpret_cast<const uint8_t*>(&bits));
+  const typename L::V v = hn::LoadU(d, in);
+  typename L::M positive;
+  if constexpr (ReadsMask(mode)) {
+    positive = hn::LoadMaskBits(d, reinterpret_cast<const uint8_t*>(&word));  // may read all 8 bytes
+  } else {
+    positive = L::Positive(v);
+  }
+  if constexpr (mode != Mode::kMaskOnly) {
+    const typename L::V result = LeakyReluFormula(L(), v, positive, slope);
+    if constexpr (stores == Stores::kStreaming) {
+      hn::Stream(result, d, out);
     } else {
-      positive = L::Positive(v);
-    }
-    if constexpr (mode == Mode::kForwardWithMask || mode == Mode::kMaskOnly) {
-      word |= MaskBits(d, positive) << i;
-    }
-    if constexpr (mode != Mode::kMaskOnly) {
-      const typename L::V result = LeakyReluFormula(L(), v, positive, slope);
-      if constexpr (stores == Stores::kStreaming) {
-        hn::Stream(result, d, out + i);
-      } else {
-        hn::StoreU(result, d, out + i);
-      }
+      hn::StoreU(result, d, out);
     }
   }
-  return word;
+  if constexpr (WritesMask(mode)) return MaskBits(d, positive);
+  return 0;
+}
+
+// `elements`: a multiple of the vector's, at most kBlock.
+template <class L, Mode mode, Stores stores, typename T>
+HWY_INLINE uint64_t Vectors(const T* in, T* out, uint64_t word, typename L::Slope slope, size_t elements) {
+  uint64_t written = 0;
+  for (size_t i = 0; i < elements; i += hn::Lanes(typename L::D())) {
+    written |= Vector<L, mode, stores>(in + i, mode == Mode::kMaskOnly ? nullptr : out + i, word >> i, slope) << i;
+  }
+  return written;
+}
+
+// 1 ... kBlock - 1 elements.
+template <class L, Mode mode, typename T>
+HWY_INLINE uint64_t Rest(const T* in, T* out, uint64_t word, typename L::Slope slope, size_t elements) {
+  const typename L::D d;
+  const size_t lanes = hn::Lanes(d);
+  const size_t whole = elements / lanes * lanes;
+  uint64_t written = Vectors<L, mode, Stores::kCached>(in, out, word, slope, whole);
+  if (whole == elements) return written;
+  if (whole > 0 && in != out) {
+    // The last vector that fits. Some of its elements are done a second time, which in place would be wrong.
+    const size_t i = elements - lanes;
+    return written |
+           Vector<L, mode, Stores::kCached>(in + i, mode == Mode::kMaskOnly ? nullptr : out + i, word >> i, slope) << i;
+  }
+  HWY_ALIGN T vector[hn::MaxLanes(d)];
+  hn::Store(hn::Zero(d), d, vector);  // zero: no mask bit, no slow arithmetic
+  std::memcpy(vector, in + whole, (elements - whole) * sizeof(T));
+  written |= Vector<L, mode, Stores::kCached>(vector, vector, word >> whole, slope) << whole;
+  if constexpr (mode != Mode::kMaskOnly) std::memcpy(out + whole, vector, (elements - whole) * sizeof(T));
+  return written;
 }
 
 // Streaming: out is aligned to a vector.
 template <class L, Mode mode, Stores stores, typename T>
 HWY_INLINE void Loop(const T* in, T* out, uint8_t* mask, size_t elements, typename L::Slope slope) {
-  constexpr bool kReads = mode == Mode::kBackward;
-  constexpr bool kWrites = mode == Mode::kForwardWithMask || mode == Mode::kMaskOnly;
-
   size_t i = 0;
   for (; i + kBlock <= elements; i += kBlock) {
     uint64_t word = 0;
-    if constexpr (kReads) std::memcpy(&word, mask + i / 8, sizeof(word));
-    word = Block<L, mode, stores>(in + i, mode == Mode::kMaskOnly ? nullptr : out + i, word, slope, kBlock);
-    if constexpr (kWrites) std::memcpy(mask + i / 8, &word, sizeof(word));
+    if constexpr (ReadsMask(mode)) std::memcpy(&word, mask + i / 8, sizeof(word));
+    word = Vectors<L, mode, stores>(in + i, mode == Mode::kMaskOnly ? nullptr : out + i, word, slope, kBlock);
+    if constexpr (WritesMask(mode)) std::memcpy(mask + i / 8, &word, sizeof(word));
   }
   if constexpr (stores == Stores::kStreaming) hwy::FlushStream();
 
   const size_t rest = elements - i;
   if (rest == 0) return;
-  const typename L::D d;
-  HWY_ALIGN T block[kBlock];  // what is not copied is zero: no mask bit, no slow arithmetic
-  for (size_t j = 0; j < kBlock; j += hn::Lanes(d)) hn::Store(hn::Zero(d), d, block + j);
+  const size_t mask_bytes = (rest + 7) / 8;
   uint64_t word = 0;
-  std::memcpy(block, in + i, rest * sizeof(T));
-  if constexpr (kReads) std::memcpy(&word, mask + i / 8, (rest + 7) / 8);
-  word = Block<L, mode, Stores::kCached>(block, block, word, slope, rest);
-  if constexpr (kWrites) std::memcpy(mask + i / 8, &word, (rest + 7) / 8);
-  if constexpr (mode != Mode::kMaskOnly) std::memcpy(out + i, block, rest * sizeof(T));
+  if constexpr (ReadsMask(mode)) std::memcpy(&word, mask + i / 8, mask_bytes);
+  word = Rest<L, mode>(in + i, mode == Mode::kMaskOnly ? nullptr : out + i, word, slope, rest);
+  if constexpr (WritesMask(mode)) std::memcpy(mask + i / 8, &word, mask_bytes);
 }
 
 // The loop with the stores asked for, ordinary ones where `out` is not aligned for others.
