@@ -1,0 +1,660 @@
+"""Large outputs: NumPy arrays like any other, in memory that is kept for reuse, but never too much nor for long."""
+
+import asyncio
+import contextlib
+import copy
+import gc
+import importlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import tracemalloc
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+import leakyrelu
+
+try:
+    from numpy._core.multiarray import get_handler_name
+except ImportError:  # NumPy 1
+    from numpy.core.multiarray import get_handler_name
+
+Array = np.ndarray[Any, Any]
+
+MIB = 1 << 20
+SIZE = 2 * MIB  # of the usual output here
+STEP = 64 << 10  # to a multiple of which sizes are rounded up
+
+
+def stats(name: str) -> int:
+    return leakyrelu.memory_stats()[name]
+
+
+def output(value: float = -1.0, size: int = SIZE) -> Array:
+    """A fresh output of `size` bytes that holds `value` everywhere."""
+    return leakyrelu.leaky_relu(np.full(size // 4, value, np.float32), 1.0)
+
+
+def holds(array: Array, value: float) -> bool:
+    return bool((array == np.float32(value)).all())
+
+
+def run(code: str, **environment: str) -> str:
+    """What the code prints in a process of its own."""
+    prelude = "import os, time, numpy as np, leakyrelu\nfrom leakyrelu import memory_stats\nMIB = 1 << 20\n"
+    prelude += "def output(size): return leakyrelu.leaky_relu(np.full(size // 4, -1, np.float32), 1.0)\n"
+    # Few threads, whose stacks would count where memory is limited.
+    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    without = {name: value for name, value in os.environ.items() if name != "LEAKYRELU_CACHE_LIMIT"}
+    result = subprocess.run(
+        [sys.executable, "-c", prelude + textwrap.dedent(code)],
+        env=without | threads | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout.strip()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_kept() -> None:
+    """Each test starts with the default limit and nothing kept."""
+    leakyrelu.set_cache_limit(None)
+    leakyrelu.empty_cache()
+
+
+class TestArray:
+    """An array from a large output does what any array does."""
+
+    def test_it_owns_its_memory(self) -> None:
+        y = output()
+        assert y.flags.owndata
+        assert y.flags.writeable
+        assert y.base is None
+
+    @pytest.mark.parametrize("size", [MIB - 4, MIB])
+    def test_handler(self, size: int) -> None:
+        assert get_handler_name(output(size=size)) == ("leakyrelu" if size >= MIB else "default_allocator")
+
+    def test_every_function_s_outputs(self) -> None:
+        x = np.full(8 * MIB, -1, np.float16)
+        y, mask = leakyrelu.leaky_relu_with_mask(x)
+        dx = leakyrelu.leaky_relu_backward(y, mask)
+        assert {get_handler_name(array) for array in (y, mask, dx)} == {"leakyrelu"}
+
+    def test_out_and_in_place_take_none(self) -> None:
+        x = np.ones(SIZE // 4, np.float32)
+        before = leakyrelu.memory_stats()
+        leakyrelu.leaky_relu(x, out=np.empty_like(x))
+        leakyrelu.leaky_relu(x, inplace=True)
+        assert leakyrelu.memory_stats() == before
+
+    def test_in_use_counts_it(self) -> None:
+        before = stats("in_use")
+        y = output()
+        assert stats("in_use") == before + SIZE
+        del y
+        assert stats("in_use") == before
+
+    def test_a_view_keeps_it(self) -> None:
+        before = stats("in_use")
+        view = output()[5:8]
+        assert stats("in_use") == before + SIZE
+        assert holds(view, -1)
+
+    def test_copies_are_numpy_s_own(self) -> None:
+        y = output()
+        before = stats("in_use")
+        for other in [y.copy(), copy.copy(y), copy.deepcopy(y), pickle.loads(pickle.dumps(y))]:
+            assert stats("in_use") == before
+            assert holds(other, -1)
+
+    def test_pickle_out_of_band(self) -> None:
+        y = output()
+        buffers: list[pickle.PickleBuffer] = []
+        data = pickle.dumps(y, 5, buffer_callback=buffers.append)
+        assert len(data) < 1000
+        assert np.shares_memory(pickle.loads(data, buffers=buffers), y)
+
+    def test_tracemalloc_sees_it(self) -> None:
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            y = output()
+            held = tracemalloc.get_traced_memory()[0] - before
+            del y
+            left = tracemalloc.get_traced_memory()[0] - before
+        finally:
+            tracemalloc.stop()
+        assert held >= SIZE
+        assert left < MIB
+
+
+class TestResize:
+    def test_up_keeps_the_rest_and_adds_zeros(self) -> None:
+        y = output(-1)
+        freed = output(-7, 2 * SIZE)
+        del freed  # its memory is what y moves to
+        y.resize(SIZE // 2, refcheck=False)
+        assert get_handler_name(y) == "leakyrelu"
+        assert holds(y[: SIZE // 4], -1)
+        assert holds(y[SIZE // 4 :], 0), "what another array held shows"
+
+    @pytest.mark.parametrize("elements", [0, 1, 1000, MIB // 4 - 1, MIB // 4, SIZE // 4 - 1])
+    def test_down(self, elements: int) -> None:
+        before = stats("in_use")
+        y = output()
+        y.resize(elements, refcheck=False)
+        assert y.shape == (elements,)
+        assert holds(y, -1)
+        assert stats("in_use") <= before + SIZE
+
+    def test_down_and_up_again(self) -> None:
+        y = output()
+        y.resize(0, refcheck=False)
+        y.resize(SIZE // 4, refcheck=False)
+        assert holds(y, 0)
+
+    def test_too_far(self) -> None:
+        y = output()
+        with pytest.raises(MemoryError):
+            y.resize(1 << 45, refcheck=False)
+        assert holds(y, -1)
+
+
+class TestCurrentHandler:
+    """What NumPy itself allocates with stays as it was."""
+
+    def test_after_a_call(self) -> None:
+        before = get_handler_name()
+        y = output()
+        assert get_handler_name() == before
+        assert get_handler_name(np.empty_like(y)) == before
+
+    def test_after_an_error(self) -> None:
+        before = get_handler_name()
+        with pytest.raises(MemoryError):
+            leakyrelu.leaky_relu(np.broadcast_to(np.float32(1), (1 << 45,)))
+        with pytest.raises(ZeroDivisionError):
+            leakyrelu._core.with_library_memory(lambda: 1 // 0)
+        assert get_handler_name() == before
+
+    def test_in_threads(self) -> None:
+        def names(_: int) -> tuple[str, str]:
+            return get_handler_name(output()), get_handler_name()
+
+        with ThreadPoolExecutor(4) as pool:
+            assert set(pool.map(names, range(16))) == {("leakyrelu", "default_allocator")}
+
+    def test_in_tasks(self) -> None:
+        async def names() -> tuple[str, str]:
+            y = output()
+            await asyncio.sleep(0)
+            return get_handler_name(y), get_handler_name(np.empty(MIB))
+
+        async def several() -> list[tuple[str, str]]:
+            return await asyncio.gather(*(names() for _ in range(4)))
+
+        assert set(asyncio.run(several())) == {("leakyrelu", "default_allocator")}
+
+
+class TestReuse:
+    def test_the_next_output_takes_it(self) -> None:
+        y = output(-1)
+        address = y.ctypes.data
+        del y
+        assert stats("cached") == SIZE
+        reused, fresh = stats("reused"), stats("fresh")
+        z = output(-2)
+        assert z.ctypes.data == address
+        assert (stats("reused"), stats("fresh"), stats("cached")) == (reused + 1, fresh, 0)
+        assert holds(z, -2)
+
+    def test_also_for_slightly_less(self) -> None:
+        y = output(size=16 * STEP + SIZE)
+        del y
+        reused = stats("reused")
+        output(size=14 * STEP + SIZE - 4)
+        assert stats("reused") == reused + 1
+
+    def test_not_for_much_less(self) -> None:
+        y = output(size=2 * SIZE)
+        del y
+        reused = stats("reused")
+        output(size=SIZE)
+        assert stats("reused") == reused
+
+    def test_the_last_freed_comes_first(self) -> None:
+        a, b, c = output(), output(), output()
+        address = b.ctypes.data
+        del a, c, b
+        assert output().ctypes.data == address
+
+    def test_small_outputs_are_not_kept(self) -> None:
+        before = leakyrelu.memory_stats()
+        output(size=MIB - 4)
+        assert leakyrelu.memory_stats() == before
+
+    def test_freed_by_another_thread(self) -> None:
+        arrays = [output()]
+        thread = threading.Thread(target=arrays.clear)
+        thread.start()
+        thread.join()
+        assert stats("cached") == SIZE
+
+
+class TestLimit:
+    def test_default(self) -> None:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
+        assert 0 < stats("limit") <= min(1 << 30, total // 8)
+
+    @pytest.mark.parametrize("limit", [0, 1, 3 * MIB, np.int64(5), 2**63 - 1, None], ids=str)
+    def test_set(self, limit: Any) -> None:
+        default = stats("limit")
+        leakyrelu.set_cache_limit(limit)
+        assert stats("limit") == (default if limit is None else limit)
+
+    @pytest.mark.parametrize("limit", [1.0, "1", b"1", True, [1]], ids=repr)
+    def test_not_an_integer(self, limit: Any) -> None:
+        before = stats("limit")
+        with pytest.raises(TypeError, match="limit must be an integer"):
+            leakyrelu.set_cache_limit(limit)
+        assert stats("limit") == before
+
+    @pytest.mark.parametrize("limit", [-1, -(2**80), 2**63, 2**80])
+    def test_out_of_range(self, limit: int) -> None:
+        before = stats("limit")
+        with pytest.raises(ValueError, match=r"limit is .*at least 0 and at most"):
+            leakyrelu.set_cache_limit(limit)
+        assert stats("limit") == before
+
+    def test_zero_turns_it_off(self) -> None:
+        y, z = output(), output()
+        del y
+        leakyrelu.set_cache_limit(0)
+        assert stats("cached") == 0
+        del z
+        assert stats("cached") == 0
+        y = output()
+        assert holds(y, -1)
+        del y
+        assert stats("cached") == 0
+
+    def test_what_is_larger_is_not_kept(self) -> None:
+        leakyrelu.set_cache_limit(SIZE - 1)
+        output()
+        assert stats("cached") == 0
+
+    def test_a_lower_one_gives_the_oldest_back(self) -> None:
+        arrays = [output() for _ in range(3)]
+        last = arrays[2].ctypes.data
+        while arrays:
+            arrays.pop(0)
+        assert stats("cached") == 3 * SIZE
+        leakyrelu.set_cache_limit(2 * SIZE - 1)
+        assert stats("cached") == SIZE
+        assert output().ctypes.data == last
+
+    @pytest.mark.parametrize("value", ["0", "3145728", str(2**63 - 1)])
+    def test_environment(self, value: str) -> None:
+        code = "print(memory_stats()['limit']); leakyrelu.set_cache_limit(5); leakyrelu.set_cache_limit(None)\n"
+        code += "print(memory_stats()['limit'])"
+        assert run(code, LEAKYRELU_CACHE_LIMIT=value).split() == [value, value]
+
+    @pytest.mark.parametrize("value", ["", "-1", "many", "1GiB", "0x10", "1e9", "7 8"])
+    def test_environment_that_is_no_number_of_bytes(self, value: str) -> None:
+        assert run("print(memory_stats()['limit'])", LEAKYRELU_CACHE_LIMIT=value) == str(stats("limit"))
+
+    def test_the_command_line_tells_it(self) -> None:
+        command = [sys.executable, "-m", "leakyrelu.cli", "info"]
+        environment = os.environ | {"LEAKYRELU_CACHE_LIMIT": "12345678"}
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert "cache limit: 12345678 bytes" in result.stdout.splitlines()
+
+
+class TestGivenBack:
+    def test_by_empty_cache(self) -> None:
+        arrays = [output() for _ in range(4)]
+        del arrays[1:]
+        assert stats("cached") == 3 * SIZE
+        leakyrelu.empty_cache()
+        assert stats("cached") == 0
+        assert holds(arrays[0], -1)
+
+    def test_really(self) -> None:
+        """By what the system counts as resident."""
+        code = """
+            def resident(): return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGESIZE") // MIB
+            y = output(64 * MIB)
+            del y
+            kept = resident()
+            leakyrelu.empty_cache()
+            print(kept - resident())
+        """
+        assert 60 <= int(run(code)) <= 68
+
+    def test_a_buffer_takes_no_more_than_it_needs(self) -> None:
+        code = """
+            def resident(): return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGESIZE") // MIB
+            output(MIB)
+            before = resident()
+            arrays = [output(17 * MIB // 8) for _ in range(32)]
+            print(resident() - before)
+        """
+        assert int(run(code)) <= 32 * 17 // 8 + 8
+
+    def test_what_was_not_in_use_at_once_is_not_kept(self) -> None:
+        code = """
+            for size in range(1, 9):
+                y = output(size * MIB)
+                del y
+                assert memory_stats()["cached"] <= size * MIB, memory_stats()
+            arrays = [output(3 * MIB), output(3 * MIB)]
+            del arrays
+            assert memory_stats()["cached"] <= 8 * MIB, memory_stats()
+        """
+        run(code)
+
+    def test_when_idle_and_the_thread_ends(self) -> None:
+        """Also in a forked child, and without work meanwhile."""
+        code = """
+            def tasks(): return len(os.listdir("/proc/self/task"))
+            def is_trimmed():
+                # The bounds are three times what may be and what is measured.
+                end = time.monotonic() + 30
+                while memory_stats()["cached"] and time.monotonic() < end: time.sleep(0.2)
+                while tasks() > before and time.monotonic() < end: time.sleep(0.2)
+                assert memory_stats()["cached"] == 0, "kept for ever"
+                assert tasks() == before, "the thread stays"
+                assert time.process_time() - start < 0.3, "the thread is busy"
+            before = tasks()
+            output(MIB)  # starts the thread, which the child does not inherit
+            child = os.fork()
+            y = output(4 * MIB)
+            del y
+            assert memory_stats()["cached"] == 4 * MIB
+            assert tasks() == before + 1
+            start = time.process_time()
+            is_trimmed()
+            if child == 0: os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0, "the child"
+        """
+        run(code)
+
+    def test_before_a_fork(self) -> None:
+        code = """
+            y, z = output(4 * MIB), output(4 * MIB)
+            del z
+            assert memory_stats()["cached"] == 4 * MIB
+            child = os.fork()
+            if child == 0:
+                ok = memory_stats()["cached"] == 0 and memory_stats()["in_use"] == 4 * MIB and (y == -1).all()
+                del y
+                ok = ok and memory_stats()["cached"] == 4 * MIB and (output(4 * MIB) == -1).all()
+                os._exit(0 if ok else 1)
+            assert os.waitpid(child, 0)[1] == 0
+            assert memory_stats()["cached"] == 0
+            assert (y == -1).all()
+        """
+        run(code)
+
+
+class TestRefusals:
+    """When the system gives less than is asked for."""
+
+    def test_no_memory_at_all(self) -> None:
+        for elements in (1 << 45, (1 << 61) - 1):
+            with pytest.raises(MemoryError):
+                leakyrelu.leaky_relu(np.broadcast_to(np.float32(1), (elements,)))
+        assert holds(output(), -1)
+
+    def test_kept_memory_is_given_up_first(self) -> None:
+        code = """
+            import resource
+            x = np.full(24 * MIB, -1, np.float32)
+            arrays = [output(32 * MIB) for _ in range(4)]
+            del arrays
+            assert memory_stats()["cached"] == 128 * MIB
+            size = int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGESIZE")
+            resource.setrlimit(resource.RLIMIT_AS, (size + 16 * MIB, -1))
+            y = leakyrelu.leaky_relu(x, 1.0)
+            assert y[0] == y[-1] == -1
+            assert memory_stats()["cached"] == 0
+            try:
+                leakyrelu.leaky_relu(x)
+                print("more than there is")
+            except MemoryError:
+                pass
+            del y
+            assert leakyrelu.leaky_relu(x, 2.0)[-1] == -2
+        """
+        assert run(code) == ""
+
+    def test_no_thread(self) -> None:
+        """Nobody could give it back later, so nothing is kept."""
+        code = """
+            import resource, sys
+            if "again" not in sys.argv:  # the default for a thread's stack is read when a program starts
+                resource.setrlimit(resource.RLIMIT_STACK, (1 << 46, -1))
+                os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:], "again"])
+            for _ in range(3):
+                assert (output(4 * MIB) == -1).all()
+                assert memory_stats()["cached"] == 0
+            assert memory_stats()["in_use"] == 0
+        """
+        run(code)
+
+
+class TestThreads:
+    def test_everything_at_once(self) -> None:
+        """Outputs, freed here and there, with limits, clearings and forks in between."""
+        code = """
+            import random, signal, threading
+            output(MIB)  # imports what the first call does
+            done = time.monotonic() + 4
+            shared, wrong = [], []
+            def work(seed):
+                choose = random.Random(seed)
+                while time.monotonic() < done:
+                    value = np.float32(-choose.randrange(1, 1000))
+                    size = choose.randrange(MIB // 2, 3 * MIB) // 4
+                    y = leakyrelu.leaky_relu(np.full(size, value), 1.0)
+                    shared.append((y, value))
+                    if len(shared) > 6:
+                        y, value = shared.pop(choose.randrange(3))
+                        if not (y == value).all(): wrong.append(value)
+            def turn():
+                choose = random.Random(0)
+                while time.monotonic() < done:
+                    leakyrelu.set_cache_limit(choose.choice([0, MIB, 4 * MIB, None, 1 << 40]))
+                    leakyrelu.empty_cache()
+                    stats = memory_stats()
+                    if min(stats.values()) < 0: wrong.append(stats)
+                    time.sleep(0.001)
+            threads = [threading.Thread(target=work, args=[seed]) for seed in range(4)]
+            threads.append(threading.Thread(target=turn))
+            for thread in threads: thread.start()
+            while time.monotonic() < done:
+                child = os.fork()
+                if child == 0:
+                    signal.alarm(20)
+                    y = output(2 * MIB)
+                    leakyrelu.empty_cache()
+                    os._exit(0 if (y == -1).all() else 1)
+                status = os.waitpid(child, 0)[1]
+                if status: wrong.append(f"child: {status}")
+                time.sleep(0.01)
+            for thread in threads: thread.join()
+            shared.clear()
+            assert not wrong, wrong[:5]
+            assert memory_stats()["in_use"] == 0, memory_stats()
+        """
+        run(code, OMP_NUM_THREADS="2")
+
+
+class TestShutdown:
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "import sys; sys.keep = [output(2 * MIB)]",
+            "import atexit; y = output(2 * MIB); atexit.register(lambda: (y.sum(), output(2 * MIB)))",
+            "y = output(2 * MIB)",
+            "output(2 * MIB); os._exit(0)",
+            "class Cycle: pass\nc = Cycle(); c.c = c; c.y = output(2 * MIB)",
+        ],
+        ids=["in sys", "atexit", "global", "os._exit", "cycle"],
+    )
+    def test_quiet(self, code: str) -> None:
+        assert run(code) == ""
+
+    def test_reloaded(self) -> None:
+        y = output()
+        importlib.reload(leakyrelu._array)
+        importlib.reload(leakyrelu)
+        assert stats("in_use") >= SIZE
+        assert holds(y, -1)
+
+
+@contextlib.contextmanager
+def in_child() -> Iterator[bool]:
+    """True in a forked child, whose exit status is checked: 0 if the block was left without an error."""
+    child = os.fork()
+    if child != 0:
+        yield False
+        status = os.waitpid(child, 0)[1]
+        assert status == 0, f"the child ended with {status}"
+        return
+    try:
+        signal.alarm(30)
+        yield True
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+class Sequences(RuleBasedStateMachine):
+    """Random sequences of outputs, resized, freed, forked, under changing limits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        leakyrelu.set_cache_limit(None)
+        leakyrelu.empty_cache()
+        self.before = stats("in_use")
+        self.limit = stats("limit")
+        self.live: list[tuple[Array, float]] = []
+        self.values = iter(range(1, 1 << 20))
+
+    def value(self) -> float:
+        return -float(next(self.values))
+
+    @precondition(lambda self: len(self.live) < 6)
+    @rule(size=st.integers(MIB // 2, 4 * MIB) | st.sampled_from([MIB - 4, MIB, 2 * MIB, 2 * MIB + 4]))
+    def forward(self, size: int) -> None:
+        value = self.value()
+        self.live.append((output(value, size), value))
+
+    @precondition(lambda self: len(self.live) < 6)
+    @rule(size=st.integers(MIB - 1, MIB + STEP))
+    def mask(self, size: int) -> None:
+        x = np.ones(8 * size, np.float16)
+        _, mask = leakyrelu.leaky_relu_with_mask(x, out=x)
+        self.live.append((mask, 255))
+
+    @precondition(lambda self: self.live)
+    @rule(data=st.data())
+    def free(self, data: st.DataObject) -> None:
+        self.live.pop(data.draw(st.integers(0, len(self.live) - 1)))
+
+    @precondition(lambda self: self.live)
+    @rule(data=st.data(), size=st.integers(0, 4 * MIB))
+    def resize(self, data: st.DataObject, size: int) -> None:
+        array, value = self.live.pop(data.draw(st.integers(0, len(self.live) - 1)))
+        before = array.size
+        array.resize(size // array.itemsize, refcheck=False)
+        assert holds(array[:before], value)
+        assert holds(array[before:], 0)
+        array[before:] = value
+        self.live.append((array, value))
+
+    @rule()
+    def empty(self) -> None:
+        leakyrelu.empty_cache()
+        assert stats("cached") == 0
+
+    @rule(limit=st.sampled_from([0, 1, 2 * MIB, 5 * MIB, 1 << 40, None]))
+    def set_limit(self, limit: int | None) -> None:
+        leakyrelu.set_cache_limit(limit)
+        self.limit = stats("limit") if limit is None else limit
+
+    @rule()
+    def fork(self) -> None:
+        with in_child() as is_child:
+            if is_child:
+                self.contents()
+                for array, _ in self.live:
+                    array[...] = 0
+                self.live.clear()
+                assert holds(output(-3), -3)
+                leakyrelu.empty_cache()
+        assert stats("cached") == 0
+
+    @invariant()
+    def contents(self) -> None:
+        for array, value in self.live:
+            assert holds(array, value)
+
+    @invariant()
+    def numbers(self) -> None:
+        now = leakyrelu.memory_stats()
+        in_use = now["in_use"] - self.before
+        sizes = [(array.nbytes + STEP - 1) // STEP * STEP for array, _ in self.live if array.nbytes >= MIB]
+        assert 0 <= in_use <= sum(size + size // 8 for size in sizes)
+        assert now["limit"] == self.limit
+        assert 0 <= now["cached"] <= self.limit
+
+    def teardown(self) -> None:
+        self.live.clear()
+
+
+TestSequences = Sequences.TestCase
+TestSequences.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+
+
+class TestJax:
+    """By DLPack. Last here, because JAX's threads are none to fork with."""
+
+    def test_it_keeps_the_memory(self) -> None:
+        jnp = pytest.importorskip("jax.numpy")
+        y = output()
+        before = stats("in_use")
+        address = y.ctypes.data
+        shared = jnp.from_dlpack(y)
+        assert shared.unsafe_buffer_pointer() == address
+        del y
+        gc.collect()
+        assert stats("in_use") == before, "the array's memory went while JAX had it"
+        assert holds(np.asarray(shared), -1)
+
+    @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+    def test_its_outputs(self, dtype: str) -> None:
+        jnp = pytest.importorskip("jax.numpy")
+        x = jnp.full(MIB, -1, dtype)
+        before = stats("in_use")
+        y = leakyrelu.leaky_relu(x, 2.0)
+        assert stats("in_use") == before + x.nbytes
+        gc.collect()
+        assert bool((y == -2).all())
