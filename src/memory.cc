@@ -10,11 +10,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <system_error>
 
 #include "machine.h"
 
@@ -25,6 +27,7 @@ constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kMaxPage = size_t{64} << 10;   // the largest of ordinary pages, on any machine
 constexpr size_t kSizeStep = size_t{64} << 10;  // of large buffers, so that one serves for slightly different sizes
 constexpr size_t kMaxKept = 512;
+constexpr size_t kMaxLoose = 64;
 constexpr int64_t kMaxLimit = int64_t{1} << 30;
 constexpr int64_t kLimitShare = 8;  // of the machine's memory
 
@@ -34,6 +37,7 @@ constexpr int64_t kLimitShare = 8;  // of the machine's memory
 struct alignas(64) Header {
   void* base;     // of the mapping, or of the C library's block
   size_t bytes;   // of the buffer
+  size_t used;    // that were asked for, rounded up
   bool is_plain;  // it is the C library's
 };
 
@@ -45,7 +49,7 @@ void* AllocatePlain(size_t bytes) {
   void* base = std::aligned_alloc(alignof(Header), RoundUp(bytes + sizeof(Header), alignof(Header)));
   if (base == nullptr) return nullptr;
   void* memory = static_cast<Header*>(base) + 1;
-  *HeaderOf(memory) = {base, bytes, true};
+  *HeaderOf(memory) = {base, bytes, bytes, true};
   return memory;
 }
 
@@ -64,7 +68,7 @@ void* Map(size_t bytes) {
   if (skipped < kHugePage) munmap(base + length, kHugePage - skipped);
   madvise(base, length, MADV_HUGEPAGE);  // a kernel that refuses gives ordinary pages
   void* const memory = base + kMaxPage;
-  *HeaderOf(memory) = {base, bytes, false};
+  *HeaderOf(memory) = {base, bytes, bytes, false};
   return memory;
 }
 
@@ -73,19 +77,29 @@ void Unmap(void* memory) {
   munmap(header.base, kMaxPage + header.bytes);
 }
 
+// Gives back what nobody asked for.
+void UnmapUnused(void* memory) {
+  Header* const header = HeaderOf(memory);
+  munmap(static_cast<std::byte*>(memory) + header->used, header->bytes - header->used);
+  header->bytes = header->used;
+}
+
 // ---- What is kept
+
+constexpr int64_t kIdleMilliseconds = int64_t{1000} * kIdleSeconds;
 
 int64_t Now() {
   timespec now;
   clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-  return now.tv_sec;
+  return int64_t{1000} * now.tv_sec + now.tv_nsec / 1000000;
 }
 
 int64_t DefaultLimit() {
   if (const char* text = std::getenv("LEAKYRELU_CACHE_LIMIT")) {
-    char* end = nullptr;
-    const long long bytes = std::strtoll(text, &end, 10);
-    if (end != text && *end == '\0' && bytes >= 0) return bytes;
+    int64_t bytes = 0;
+    const char* const end = text + std::strlen(text);
+    const auto [rest, error] = std::from_chars(text, end, bytes);
+    if (rest == end && error == std::errc() && bytes >= 0) return bytes;
   }
   try {
     return std::min(kMaxLimit, MemoryBytes() / kLimitShare);
@@ -97,15 +111,18 @@ int64_t DefaultLimit() {
 // Sleeps and trims until nothing is kept.
 void* TrimmerThread(void* /*unused*/);
 
-bool StartTrimmer() {
-  // The thread must not lose its code when a plugin that holds this library is unloaded.
-  static const bool is_pinned = [] {
+// The thread must not lose its code when a plugin that holds this library is unloaded. (The program itself never is, so
+// that nothing is pinned there does not matter.) Not under the cache's lock, for it takes the dynamic loader's, and a
+// plugin that is being loaded may use the cache.
+void PinLibrary() {
+  [[maybe_unused]] static const bool is_pinned = [] {
     Dl_info info;
     return dladdr(reinterpret_cast<void*>(&TrimmerThread), &info) != 0 &&
            dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE) != nullptr;
   }();
-  static_cast<void>(is_pinned);  // of the program itself, which is never unloaded, nothing need be pinned
+}
 
+bool StartTrimmer() {
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
@@ -119,31 +136,53 @@ bool StartTrimmer() {
 
 class Cache {
  public:
-  // A kept buffer of `bytes` or at most an eighth more, the smallest there is; null if there is none.
+  // The smallest kept buffer of `bytes` or more; null if there is none. One that is more than an eighth too large is
+  // handed out "loose": what nobody asked for goes back as soon as fresh memory is needed. So a sequence of sizes, each
+  // freed before the next, is served by the largest, and none takes more memory than it needs when memory grows.
   void* Take(size_t bytes) {
     const std::lock_guard<std::mutex> lock(mutex_);
     size_t best = kept_count_;
     for (size_t i = 0; i < kept_count_; ++i) {
-      const size_t size = kept_[i].bytes;
       // Of equals the one freed last, which a cache is likeliest to hold.
-      if (size >= bytes && size - bytes <= bytes / 8 && (best == kept_count_ || size <= kept_[best].bytes)) best = i;
+      if (kept_[i].bytes >= bytes && (best == kept_count_ || kept_[i].bytes <= kept_[best].bytes)) best = i;
     }
     if (best == kept_count_) return nullptr;
+    const bool is_loose = kept_[best].bytes - bytes > bytes / 8;
+    if (is_loose && loose_count_ == kMaxLoose) return nullptr;
     const Kept taken = Remove(best);
+    HeaderOf(taken.memory)->used = bytes;
+    if (is_loose) loose_[loose_count_++] = taken.memory;
     Use(taken.bytes);
     ++reused_;
     return taken.memory;
   }
 
-  void CountFresh(size_t bytes) {
+  // Counts a fresh buffer as in use and gives back what is then too much.
+  void MakeRoom(size_t bytes) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      for (; loose_count_ > 0; --loose_count_) {
+        void* const memory = loose_[loose_count_ - 1];
+        in_use_ -= static_cast<int64_t>(HeaderOf(memory)->bytes - HeaderOf(memory)->used);
+        UnmapUnused(memory);
+      }
+      Use(bytes);
+      ++fresh_;
+    }
+    UnmapAll([this] { return cached_ > Room(); });
+  }
+
+  // There was no fresh buffer after all.
+  void TakeBack(size_t bytes) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    Use(bytes);
-    ++fresh_;
+    in_use_ -= static_cast<int64_t>(bytes);
+    --fresh_;
   }
 
   // A buffer is no longer in use. Keeps it if it may.
-  void Release(void* memory, size_t bytes) {
-    if (!Keep(memory, bytes)) Unmap(memory);
+  void Release(void* memory) {
+    PinLibrary();
+    if (!Keep(memory)) Unmap(memory);
     UnmapAll([this] { return cached_ > Room(); });
   }
 
@@ -157,7 +196,7 @@ class Cache {
   void SetLimit(int64_t bytes) {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      limit_ = bytes >= 0 ? bytes : DefaultLimit();
+      limit_ = bytes >= 0 ? bytes : default_limit_;
     }
     UnmapAll([this] { return cached_ > Room(); });
   }
@@ -170,7 +209,7 @@ class Cache {
   // Of what has been unused for long, and of what is more than was in use lately. False, and the trimmer is taken for
   // gone, if then nothing is kept.
   bool Trim() {
-    UnmapAll([this] { return kept_[0].since + kIdleSeconds <= Now() || cached_ > Room(); });
+    UnmapAll([this] { return kept_[0].since + kIdleMilliseconds <= Now() || cached_ > Room(); });
     const std::lock_guard<std::mutex> lock(mutex_);
     has_trimmer_ = kept_count_ > 0;
     return has_trimmer_;
@@ -184,8 +223,8 @@ class Cache {
   // A child would share what is kept with its parent until one of them writes to it, and then pay for a copy of what
   // nobody needs.
   void BeforeFork() {
-    Empty();
     mutex_.lock();
+    while (kept_count_ > 0) Unmap(Remove(0).memory);
   }
   void AfterForkInParent() { mutex_.unlock(); }
   void AfterForkInChild() {
@@ -197,12 +236,14 @@ class Cache {
   struct Kept {
     void* memory;
     size_t bytes;
-    int64_t since;  // seconds
+    int64_t since;  // Now()
   };
 
-  bool Keep(void* memory, size_t bytes) {
+  bool Keep(void* memory) {
     const std::lock_guard<std::mutex> lock(mutex_);
     RollPeak();
+    loose_count_ = static_cast<size_t>(std::remove(loose_, loose_ + loose_count_, memory) - loose_);
+    const size_t bytes = HeaderOf(memory)->bytes;
     in_use_ -= static_cast<int64_t>(bytes);
     if (static_cast<int64_t>(bytes) > limit_ || kept_count_ == kMaxKept) return false;
     if (!has_trimmer_) has_trimmer_ = StartTrimmer();
@@ -244,8 +285,8 @@ class Cache {
   // Forgets what was in use before the last kIdleSeconds, or up to twice as many.
   void RollPeak() {
     const int64_t now = Now();
-    if (now < peak_since_ + kIdleSeconds) return;
-    earlier_peak_ = now < peak_since_ + 2 * kIdleSeconds ? peak_ : in_use_;
+    if (now < peak_since_ + kIdleMilliseconds) return;
+    earlier_peak_ = now < peak_since_ + 2 * kIdleMilliseconds ? peak_ : in_use_;
     peak_ = in_use_;
     peak_since_ = now;
   }
@@ -255,13 +296,16 @@ class Cache {
   std::mutex mutex_;
   Kept kept_[kMaxKept];  // the first kept_count_, oldest first
   size_t kept_count_ = 0;
+  void* loose_[kMaxLoose];  // buffers in use that are larger than their users need
+  size_t loose_count_ = 0;
   bool has_trimmer_ = false;
   int64_t cached_ = 0;  // the sum of kept_'s bytes
   int64_t in_use_ = 0;
   int64_t peak_ = 0;          // most that was in use since peak_since_
   int64_t earlier_peak_ = 0;  // and in the kIdleSeconds before
   int64_t peak_since_ = 0;
-  int64_t limit_ = DefaultLimit();
+  const int64_t default_limit_ = DefaultLimit();
+  int64_t limit_ = default_limit_;
   int64_t reused_ = 0;
   int64_t fresh_ = 0;
 };
@@ -284,7 +328,7 @@ void* TrimmerThread(void* /*unused*/) {
 
 }  // namespace
 
-size_t AllocatedBytes(void* memory) { return HeaderOf(memory)->bytes; }
+size_t AllocatedBytes(void* memory) { return HeaderOf(memory)->used; }
 
 }  // namespace leakyrelu
 
@@ -296,22 +340,23 @@ void* leakyrelu_alloc(size_t bytes) {
   if (bytes < kLargeBytes || TheCache().IsOff()) return AllocatePlain(bytes);
   const size_t rounded = RoundUp(bytes, kSizeStep);
   if (void* kept = TheCache().Take(rounded)) return kept;
+  TheCache().MakeRoom(rounded);
   void* fresh = Map(rounded);
   if (fresh == nullptr) {
     TheCache().Empty();
     fresh = Map(rounded);
   }
-  if (fresh == nullptr) return AllocatePlain(bytes);
-  TheCache().CountFresh(rounded);
-  return fresh;
+  if (fresh != nullptr) return fresh;
+  TheCache().TakeBack(rounded);
+  return AllocatePlain(bytes);
 }
 
 void leakyrelu_free(void* memory) {
   using namespace leakyrelu;
   if (memory == nullptr) return;
-  const Header header = *HeaderOf(memory);
-  if (header.is_plain) return std::free(header.base);
-  TheCache().Release(memory, header.bytes);
+  const Header* const header = HeaderOf(memory);
+  if (header->is_plain) return std::free(header->base);
+  TheCache().Release(memory);
 }
 
 void leakyrelu_empty_cache(void) { TheCache().Empty(); }

@@ -57,9 +57,19 @@ class CurrentHandler {
   nb::object before_;
 };
 
+// Not one that somebody has set.
+bool IsNumpysOwn(nb::handle capsule) {
+  const auto* current = static_cast<PyDataMem_Handler*>(PyCapsule_GetPointer(capsule.ptr(), "mem_handler"));
+  if (current == nullptr) throw nb::python_error();
+  return std::strcmp(current->name, "default_allocator") == 0;
+}
+
 }  // namespace
 
 nb::object WithLibraryMemory(const nb::callable& make) {
+  const nb::object present = nb::steal(PyDataMem_GetHandler());
+  if (!present.is_valid()) throw nb::python_error();
+  if (!IsNumpysOwn(present)) return make();
   const CurrentHandler current(nb::steal(PyCapsule_New(&handler, "mem_handler", nullptr)));
   return make();
 }

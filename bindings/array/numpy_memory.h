@@ -6,7 +6,8 @@
 
 namespace leakyrelu {
 
-// Returns make(); arrays that it makes have memory from leakyrelu_alloc and own it, as they own NumPy's.
+// Returns make(); arrays that it makes have memory from leakyrelu_alloc and own it, as they own NumPy's. Where somebody
+// has set another handler of NumPy's memory, that one serves.
 nanobind::object WithLibraryMemory(const nanobind::callable& make);
 
 // Before any call of the above. Throws ImportError where NumPy is not what this was built for.

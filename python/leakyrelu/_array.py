@@ -213,7 +213,8 @@ def memory_stats() -> dict[str, int]:
 
     Returns:
         "in_use": bytes of outputs that are not freed; "cached": bytes kept; "limit": most bytes that may
-        be kept; "reused" and "fresh": outputs so far in kept memory and in memory from the system.
+        be kept; "reused" and "fresh": outputs so far in kept memory and in memory from the system. While
+        the limit is 0 outputs have the C library's memory, which is not counted.
     """
     return _core.memory_stats()
 
@@ -296,7 +297,8 @@ def _view(x: Any, name: str, writable: bool) -> _View:
     if isinstance(x, np.generic) and not writable:
         x = np.asarray(x)  # what NumPy makes of 0-d arrays on the way
     if isinstance(x, np.ndarray):
-        if isinstance(x, np.ma.MaskedArray):
+        masked = sys.modules.get("numpy.ma")  # not np.ma, which would import it
+        if masked is not None and isinstance(x, masked.MaskedArray):
             raise TypeError(f"{name} is a masked array, whose mask would be lost; pass {name}.data or {name}.filled()")
         code = _numpy_code(x.dtype, name)
         if writable and not x.flags.writeable:
@@ -348,15 +350,18 @@ def _allocate(size: int, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
 
 def _empty_like(array: NDArray[Any]) -> NDArray[Any]:
     """Fresh memory in C order, or in the order of `array` where that is dense."""
-    flags = array.flags
-    if not flags.c_contiguous:
-        if flags.f_contiguous:
-            return np.empty(array.shape, array.dtype, order="F")
-        permuted = np.empty_like(array, order="K", subok=False)
-        steps = zip(array.shape, array.strides, permuted.strides, strict=True)
-        if all(extent == 1 or stride == dense for extent, stride, dense in steps):
-            return permuted
-    return np.empty(array.shape, array.dtype)
+    return np.empty_like(array, order="K" if _is_dense(array) else "C", subok=False)
+
+
+def _is_dense(array: NDArray[Any]) -> bool:
+    """Whether the elements lie one behind the other, in some order of the dims."""
+    expected = array.itemsize
+    for stride, extent in sorted(zip(array.strides, array.shape, strict=True)):
+        if extent != 1:
+            if stride != expected:
+                return False
+            expected *= extent
+    return True
 
 
 def _like(x: Any, array: NDArray[Any], code: int | None) -> Any:

@@ -121,7 +121,8 @@ def info() -> None:
     click.echo(f"targets supported: {' '.join(supported)}")
     click.echo(f"target chosen: {active}")
     click.echo(f"threads: {leakyrelu.get_num_threads()}")
-    click.echo(f"cache limit: {leakyrelu.memory_stats()['limit']} bytes")
+    memory = leakyrelu.memory_stats()
+    click.echo(f"memory: {memory['in_use']} bytes in use, {memory['cached']} kept, {memory['limit']} kept at most")
 
 
 def _hold_signals() -> Callable[[], None]:

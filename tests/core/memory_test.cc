@@ -111,19 +111,49 @@ TEST_F(MemoryTest, AlsoForASlightlySmallerOne) {
   leakyrelu_free(memory);
 }
 
-TEST_F(MemoryTest, NotForOneThatWouldWasteMoreThanAnEighth) {
-  void* memory = leakyrelu_alloc(9 * kMiB + 65536);
+TEST_F(MemoryTest, OneThatIsMuchTooLargeGivesTheRestBackWhenMemoryGrows) {
+  auto* memory = static_cast<std::byte*>(leakyrelu_alloc(16 * kMiB));
   leakyrelu_free(memory);
-  void* other = leakyrelu_alloc(8 * kMiB);
+  EXPECT_EQ(leakyrelu_alloc(2 * kMiB), memory);
+  EXPECT_EQ(Stats().in_use, 16 * kSignedMiB) << "what there is already costs nothing";
+  void* other = leakyrelu_alloc(16 * kMiB);
   EXPECT_NE(other, memory);
+  EXPECT_EQ(Stats().in_use, 18 * kSignedMiB);
+  EXPECT_TRUE(IsMapped(memory + 2 * kMiB - 1));
+  EXPECT_FALSE(IsMapped(memory + 2 * kMiB));
+  leakyrelu_free(memory);
+  EXPECT_EQ(Stats().cached, 2 * kSignedMiB);
   leakyrelu_free(other);
 }
 
-TEST_F(MemoryTest, NotForALargerOne) {
-  void* memory = leakyrelu_alloc(4 * kMiB);
+TEST_F(MemoryTest, AnEighthTooMuchStays) {
+  auto* memory = static_cast<std::byte*>(leakyrelu_alloc(9 * kMiB));
   leakyrelu_free(memory);
+  EXPECT_EQ(leakyrelu_alloc(8 * kMiB), memory);
+  void* other = leakyrelu_alloc(8 * kMiB);
+  EXPECT_TRUE(IsMapped(memory + 8 * kMiB));
+  leakyrelu_free(memory);
+  EXPECT_EQ(leakyrelu_alloc(9 * kMiB), memory);
+  leakyrelu_free(memory);
+  leakyrelu_free(other);
+}
+
+TEST_F(MemoryTest, SizesOneAfterTheOtherAreServedByTheLargest) {
+  void* largest = leakyrelu_alloc(14 * kMiB);
+  leakyrelu_free(largest);
+  const int64_t fresh = Stats().fresh;
+  for (size_t size : std::vector<size_t>{4, 6, 9, 14, 1, 14}) {
+    EXPECT_EQ(leakyrelu_alloc(size * kMiB), largest);
+    leakyrelu_free(largest);
+  }
+  EXPECT_EQ(Stats().fresh, fresh);
+}
+
+TEST_F(MemoryTest, NotForALargerOne) {
+  leakyrelu_free(leakyrelu_alloc(4 * kMiB));
+  const int64_t fresh = Stats().fresh;
   void* other = leakyrelu_alloc(4 * kMiB + 1);
-  EXPECT_NE(other, memory);
+  EXPECT_EQ(Stats().fresh, fresh + 1);
   leakyrelu_free(other);
 }
 
@@ -139,11 +169,28 @@ TEST_F(MemoryTest, TheSmallestThatFits) {
 // ---- How much is kept
 
 TEST_F(MemoryTest, NeverMoreThanWasInUseAtOnce) {
+  test_util::Random random(1);
+  std::vector<void*> buffers;
+  int64_t peak = 0;
+  for (int i = 0; i < 5000 / test_util::kThinning; ++i) {
+    if (buffers.empty() || random.OneIn(2)) {
+      buffers.push_back(leakyrelu_alloc(kMiB + static_cast<size_t>(random.Between(0, 15)) * 512 * 1024));
+    } else {
+      std::swap(buffers[static_cast<size_t>(random.Between(0, std::ssize(buffers) - 1))], buffers.back());
+      leakyrelu_free(buffers.back());
+      buffers.pop_back();
+    }
+    peak = std::max(peak, Stats().in_use);
+    ASSERT_LE(Stats().in_use + Stats().cached, peak) << "after " << i + 1 << " calls";
+  }
+  for (void* buffer : buffers) leakyrelu_free(buffer);
+}
+
+TEST_F(MemoryTest, TheNewestStaysWhenLessIsInUse) {
   for (size_t size : std::vector<size_t>{4, 6, 9, 14}) {
     leakyrelu_free(leakyrelu_alloc(size * kMiB));
-    EXPECT_LE(Stats().cached, static_cast<int64_t>(size) * kSignedMiB);
+    EXPECT_EQ(Stats().cached, static_cast<int64_t>(size) * kSignedMiB);
   }
-  EXPECT_EQ(Stats().cached, 14 * kSignedMiB) << "the newest is kept, the oldest go";
 }
 
 TEST_F(MemoryTest, TheOldestGoFirst) {

@@ -658,6 +658,7 @@ def test_info_tells_what_a_script_wants_to_know() -> None:
         "targets supported": " ".join(supported),
         "target chosen": active,
         "threads": "2",
+        "memory": f"0 bytes in use, 0 kept, {leakyrelu.memory_stats()['limit']} kept at most",
     }
     assert set(supported) <= set(compiled)
 

@@ -231,12 +231,20 @@ class TestReuse:
         output(size=14 * STEP + SIZE - 4)
         assert stats("reused") == reused + 1
 
-    def test_not_for_much_less(self) -> None:
-        y = output(size=2 * SIZE)
+    def test_for_much_less_until_memory_grows(self) -> None:
+        y = output(size=4 * SIZE)
         del y
-        reused = stats("reused")
+        small = output(size=SIZE)
+        assert stats("in_use") == 4 * SIZE
+        large = output(size=4 * SIZE)
+        assert stats("in_use") == 5 * SIZE
+        assert holds(small, -1)
+        assert holds(large, -1)
+
+    def test_a_larger_output_does_not_come_on_top(self) -> None:
         output(size=SIZE)
-        assert stats("reused") == reused
+        y = output(size=2 * SIZE)
+        assert stats("in_use") + stats("cached") == y.nbytes
 
     def test_the_last_freed_comes_first(self) -> None:
         a, b, c = output(), output(), output()
@@ -323,7 +331,7 @@ class TestLimit:
         command = [sys.executable, "-m", "leakyrelu.cli", "info"]
         environment = os.environ | {"LEAKYRELU_CACHE_LIMIT": "12345678"}
         result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        assert "cache limit: 12345678 bytes" in result.stdout.splitlines()
+        assert "memory: 0 bytes in use, 0 kept, 12345678 kept at most" in result.stdout.splitlines()
 
 
 class TestGivenBack:
@@ -433,7 +441,7 @@ class TestRefusals:
             resource.setrlimit(resource.RLIMIT_AS, (size + 16 * MIB, -1))
             y = leakyrelu.leaky_relu(x, 1.0)
             assert y[0] == y[-1] == -1
-            assert memory_stats()["cached"] == 0
+            assert memory_stats()["cached"] <= 32 * MIB
             try:
                 leakyrelu.leaky_relu(x)
                 print("more than there is")
@@ -620,9 +628,7 @@ class Sequences(RuleBasedStateMachine):
     @invariant()
     def numbers(self) -> None:
         now = leakyrelu.memory_stats()
-        in_use = now["in_use"] - self.before
-        sizes = [(array.nbytes + STEP - 1) // STEP * STEP for array, _ in self.live if array.nbytes >= MIB]
-        assert 0 <= in_use <= sum(size + size // 8 for size in sizes)
+        assert now["in_use"] >= self.before
         assert now["limit"] == self.limit
         assert 0 <= now["cached"] <= self.limit
 
