@@ -1,48 +1,20 @@
 // The C functions: check everything, say what is wrong, hand over to the driver. No arithmetic.
 
-#include <cfloat>
-#include <cmath>
-
+#include "check.h"
 #include "driver.h"
 #include "dtypes.h"
 #include "kernels.h"
 #include "leakyrelu/leakyrelu.h"
-#include "overlap.h"
 #include "plan.h"
 #include "threads.h"
 
 namespace leakyrelu {
 namespace {
 
-enum class Direction { kForward, kBackward };
-
 leakyrelu_status CheckExecutor(const leakyrelu_executor* executor) {
   if (executor == nullptr) return LEAKYRELU_OK;
   if (executor->parallel_for == nullptr) return LEAKYRELU_ERROR_EXECUTOR;
   return executor->num_threads >= 1 ? LEAKYRELU_OK : LEAKYRELU_ERROR_NUM_THREADS;
-}
-
-bool SameShape(const leakyrelu_array& a, const leakyrelu_array& b) {
-  if (a.ndim != b.ndim) return false;
-  for (int32_t i = 0; i < a.ndim; ++i) {
-    if (a.shape[i] != b.shape[i]) return false;
-  }
-  return true;
-}
-
-// The mask as an array of bytes, for the overlap checks.
-Layout MaskLayout(const uint8_t* mask, int64_t elements) {
-  Layout layout;
-  const int64_t bytes = static_cast<int64_t>(leakyrelu_mask_bytes(elements));
-  layout.address = reinterpret_cast<uintptr_t>(mask);
-  layout.itemsize = 1;
-  layout.elements = bytes;
-  layout.dims = bytes > 1 ? 1 : 0;
-  layout.extents[0] = bytes;
-  layout.strides[0] = 1;
-  layout.first_byte = static_cast<int64_t>(layout.address);
-  layout.last_byte = layout.first_byte + bytes - 1;
-  return layout;
 }
 
 // Elements up to which planning a call takes longer than doing it.
@@ -77,17 +49,11 @@ bool IsSmallAndRight(const leakyrelu_array& in, const leakyrelu_array* out, cons
 // Both calls: in -> out (null: the mask alone), with a mask that is written (forward) or read (backward).
 leakyrelu_status Call(Direction direction, const leakyrelu_array* in, const leakyrelu_array* out, uint8_t* mask,
                       double slope, const leakyrelu_executor* executor) {
-  if (in == nullptr) return LEAKYRELU_ERROR_NULL_INPUT;
   if (const leakyrelu_status status = CheckExecutor(executor)) return status;
+  size_t dtype = 0;
+  if (const leakyrelu_status status = CheckArguments(direction, in, out, mask, slope, &dtype)) return status;
 
-  const size_t dtype = DTypeIndex(in->dtype);
-  if (dtype >= kNumDTypes) return LEAKYRELU_ERROR_DTYPE;
-  const DTypeInfo& info = kDTypes[dtype];
-  if (info.slope_bytes == sizeof(float) && std::isfinite(slope) && std::fabs(slope) > FLT_MAX) {
-    return LEAKYRELU_ERROR_SLOPE_OVERFLOW;
-  }
-
-  const int64_t itemsize = static_cast<int64_t>(info.bytes);
+  const int64_t itemsize = static_cast<int64_t>(kDTypes[dtype].bytes);
   const Kernels& kernels = ActiveKernels();
   const bool is_forward = direction == Direction::kForward;
   const Kernel kernel = is_forward ? kernels.forward[dtype] : kernels.backward[dtype];
@@ -95,35 +61,18 @@ leakyrelu_status Call(Direction direction, const leakyrelu_array* in, const leak
     kernel(in->data, out->data, mask, static_cast<size_t>(in->shape[0]), slope);
     return LEAKYRELU_OK;
   }
-  Layout in_layout;
-  if (const leakyrelu_status status = ReadLayout(*in, itemsize, &in_layout)) return status;
-  Layout out_layout;
-  if (out != nullptr) {
-    if (DTypeIndex(out->dtype) >= kNumDTypes) return LEAKYRELU_ERROR_DTYPE;
-    if (out->dtype != in->dtype) return LEAKYRELU_ERROR_DTYPE_MISMATCH;
-    if (const leakyrelu_status status = ReadLayout(*out, itemsize, &out_layout)) return status;
-    if (!SameShape(*in, *out)) return LEAKYRELU_ERROR_SHAPE_MISMATCH;
-    if (RepeatsElement(out_layout)) return LEAKYRELU_ERROR_OUTPUT_REPEATS;
-    if (!SameElements(in_layout, out_layout) && SharesMemory(in_layout, out_layout)) return LEAKYRELU_ERROR_OVERLAP;
-  }
-  if (mask == nullptr && !is_forward && in_layout.elements > 0) return LEAKYRELU_ERROR_NULL_MASK;
-  if (mask != nullptr) {
-    const Layout mask_layout = MaskLayout(mask, in_layout.elements);
-    if ((is_forward && SharesMemory(in_layout, mask_layout)) ||
-        (out != nullptr && SharesMemory(out_layout, mask_layout))) {
-      return LEAKYRELU_ERROR_MASK_OVERLAP;
-    }
-  }
-  if (in_layout.elements == 0) return LEAKYRELU_OK;
+  Layouts layouts;
+  if (const leakyrelu_status status = CheckArrays(direction, in, out, mask, &layouts)) return status;
+  if (layouts.in.elements == 0) return LEAKYRELU_OK;
 
   const Job job = {kernel,
                    is_forward ? kernels.streaming_forward[dtype] : kernels.streaming_backward[dtype],
                    static_cast<const std::byte*>(in->data),
                    out != nullptr ? static_cast<std::byte*>(out->data) : nullptr,
                    mask,
-                   info.bytes,
+                   kDTypes[dtype].bytes,
                    slope};
-  const Plan plan = MakePlan(in_layout, out != nullptr ? out_layout : in_layout, mask != nullptr);
+  const Plan plan = MakePlan(layouts.in, layouts.out, mask != nullptr);
   try {
     Run(job, plan, executor);
   } catch (...) {
@@ -139,13 +88,11 @@ using leakyrelu::Direction;
 
 leakyrelu_status leakyrelu_forward(const leakyrelu_array* x, const leakyrelu_array* y, double negative_slope,
                                    uint8_t* mask, const leakyrelu_executor* executor) {
-  if (y == nullptr && mask == nullptr) return LEAKYRELU_ERROR_NULL_OUTPUT;
   return leakyrelu::Call(Direction::kForward, x, y, mask, negative_slope, executor);
 }
 
 leakyrelu_status leakyrelu_backward(const leakyrelu_array* dy, const uint8_t* mask, const leakyrelu_array* dx,
                                     double negative_slope, const leakyrelu_executor* executor) {
-  if (dx == nullptr) return LEAKYRELU_ERROR_NULL_OUTPUT;
   // Backward kernels only read the mask.
   return leakyrelu::Call(Direction::kBackward, dy, dx, const_cast<uint8_t*>(mask), negative_slope, executor);
 }

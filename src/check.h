@@ -1,0 +1,32 @@
+// What both calls, on the CPU and on CUDA devices, check before anything is touched. Pure: reads no element.
+#ifndef LEAKYRELU_SRC_CHECK_H_
+#define LEAKYRELU_SRC_CHECK_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "leakyrelu/leakyrelu.h"
+#include "plan.h"
+
+namespace leakyrelu {
+
+enum class Direction { kForward, kBackward };
+
+// What is wrong before the arrays are looked at: that there are any, their dtype, the slope. `in` -> `out` (null: the
+// mask alone), with a mask that is written (forward) or read (backward). Sets `dtype` to the DTypeIndex.
+leakyrelu_status CheckArguments(Direction direction, const leakyrelu_array* in, const leakyrelu_array* out,
+                                const uint8_t* mask, double slope, size_t* dtype);
+
+struct Layouts {
+  Layout in;
+  Layout out;  // the input's where only the mask is asked for
+};
+
+// What is wrong with the arrays themselves, after CheckArguments found nothing. Every status but LEAKYRELU_OK leaves
+// `layouts` unspecified.
+leakyrelu_status CheckArrays(Direction direction, const leakyrelu_array* in, const leakyrelu_array* out,
+                             const uint8_t* mask, Layouts* layouts);
+
+}  // namespace leakyrelu
+
+#endif  // LEAKYRELU_SRC_CHECK_H_
