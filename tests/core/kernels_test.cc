@@ -1,5 +1,5 @@
-// Proves every kernel (instruction set x dtype x mode) bit for bit against the oracle, and that it touches nothing
-// outside its elements: guard pages on both sides, canaries, every length of a few vectors, every misalignment.
+// Proves every kernel (instruction set or device x dtype x mode) bit for bit against the oracle, and that it touches
+// nothing outside its elements: guard pages on both sides, canaries, every length of a few vectors, every misalignment.
 
 #include "kernels.h"
 
@@ -12,6 +12,7 @@
 #include <tuple>
 #include <vector>
 
+#include "kernels_to_test.h"
 #include "oracle.h"
 #include "test_util.h"
 
@@ -402,52 +403,12 @@ std::string NameOf(const testing::TestParamInfo<KernelsTest::ParamType>& info) {
   return std::string(std::get<0>(info.param)->target) + "_" + oracle::FormatOf(std::get<1>(info.param)).name;
 }
 
-std::vector<const Kernels*> AllSupported() {
-  const auto supported = leakyrelu::SupportedKernels();
-  return {supported.begin(), supported.end()};
-}
-
 INSTANTIATE_TEST_SUITE_P(, KernelsTest,
-                         testing::Combine(testing::ValuesIn(AllSupported()), testing::ValuesIn(oracle::kDTypes)),
+                         testing::Combine(testing::ValuesIn(KernelsToTest()), testing::ValuesIn(oracle::kDTypes)),
                          NameOf);
 INSTANTIATE_TEST_SUITE_P(, All16BitValuesTest,
-                         testing::Combine(testing::ValuesIn(AllSupported()),
+                         testing::Combine(testing::ValuesIn(KernelsToTest()),
                                           testing::Values(DType::kFloat16, DType::kBFloat16)),
                          NameOf);
-
-// ---- The table of instruction sets
-
-std::vector<std::string> SupportedNames() {
-  std::vector<std::string> names;
-  for (const Kernels* kernels : AllSupported()) names.emplace_back(kernels->target);
-  return names;
-}
-
-TEST(SupportedKernelsTest, AreAmongTheCompiledOnesInTheSameOrder) {
-  const std::vector<std::string> compiled = leakyrelu::CompiledTargets();
-  auto from = compiled.begin();
-  for (const std::string& name : SupportedNames()) {
-    const auto found = std::find(from, compiled.end(), name);
-    ASSERT_NE(found, compiled.end()) << name;
-    from = found + 1;
-  }
-}
-
-TEST(SupportedKernelsTest, EndWithTheOneThatNeedsNoInstructionSet) {
-  EXPECT_EQ(SupportedNames().back(), leakyrelu::CompiledTargets().back());
-}
-
-TEST(SupportedKernelsTest, AreIndexedByDTypeInTheOracleOrder) {
-  for (DType dtype : oracle::kDTypes) {
-    EXPECT_EQ(leakyrelu::DTypeIndex(test_util::ApiDType(dtype)), static_cast<size_t>(dtype));
-  }
-}
-
-TEST(ActiveKernelsTest, AreTheBestUnlessTheEnvironmentNamesOthers) {
-  const std::vector<std::string> names = SupportedNames();
-  const char* wanted = std::getenv("LEAKYRELU_TARGET");
-  const bool has_wanted = wanted != nullptr && std::find(names.begin(), names.end(), wanted) != names.end();
-  EXPECT_EQ(leakyrelu::ActiveKernels().target, has_wanted ? std::string(wanted) : names.front());
-}
 
 }  // namespace

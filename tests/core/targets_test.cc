@@ -1,0 +1,51 @@
+// Proves the table of instruction sets: what is compiled, what this machine supports, which one calls use.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "kernels.h"
+#include "oracle.h"
+#include "test_util.h"
+
+namespace {
+
+using oracle::DType;
+
+std::vector<std::string> SupportedNames() {
+  std::vector<std::string> names;
+  for (const leakyrelu::Kernels* kernels : leakyrelu::SupportedKernels()) names.emplace_back(kernels->target);
+  return names;
+}
+
+TEST(SupportedKernelsTest, AreAmongTheCompiledOnesInTheSameOrder) {
+  const std::vector<std::string> compiled = leakyrelu::CompiledTargets();
+  auto from = compiled.begin();
+  for (const std::string& name : SupportedNames()) {
+    const auto found = std::find(from, compiled.end(), name);
+    ASSERT_NE(found, compiled.end()) << name;
+    from = found + 1;
+  }
+}
+
+TEST(SupportedKernelsTest, EndWithTheOneThatNeedsNoInstructionSet) {
+  EXPECT_EQ(SupportedNames().back(), leakyrelu::CompiledTargets().back());
+}
+
+TEST(SupportedKernelsTest, AreIndexedByDTypeInTheOracleOrder) {
+  for (DType dtype : oracle::kDTypes) {
+    EXPECT_EQ(leakyrelu::DTypeIndex(test_util::ApiDType(dtype)), static_cast<size_t>(dtype));
+  }
+}
+
+TEST(ActiveKernelsTest, AreTheBestUnlessTheEnvironmentNamesOthers) {
+  const std::vector<std::string> names = SupportedNames();
+  const char* wanted = std::getenv("LEAKYRELU_TARGET");
+  const bool has_wanted = wanted != nullptr && std::find(names.begin(), names.end(), wanted) != names.end();
+  EXPECT_EQ(leakyrelu::ActiveKernels().target, has_wanted ? std::string(wanted) : names.front());
+}
+
+}  // namespace
