@@ -11,6 +11,10 @@ if(LEAKYRELU_TORCH)  # a component of its own, so that who wants the core alone 
   install(TARGETS leakyrelu_torch EXPORT leakyrelu-torch)
   install(EXPORT leakyrelu-torch NAMESPACE leakyrelu:: FILE leakyrelu-torch-targets.cmake DESTINATION ${config_dir})
 endif()
+if(LEAKYRELU_CUDA)  # likewise
+  install(TARGETS leakyrelu_cuda EXPORT leakyrelu-cuda)
+  install(EXPORT leakyrelu-cuda NAMESPACE leakyrelu:: FILE leakyrelu-cuda-targets.cmake DESTINATION ${config_dir})
+endif()
 configure_package_config_file(cmake/leakyrelu-config.cmake.in leakyrelu-config.cmake INSTALL_DESTINATION ${config_dir})
 write_basic_package_version_file(leakyrelu-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES

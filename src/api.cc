@@ -153,6 +153,10 @@ const char* leakyrelu_status_message(leakyrelu_status status) {
       return "the executor's parallel_for is NULL; set it, or pass NULL as executor for the library's own threads";
     case LEAKYRELU_ERROR_EXECUTOR_FAILED:
       return "the executor's parallel_for threw an exception; the output may be incomplete";
+    case LEAKYRELU_ERROR_MISALIGNED:
+      return "an array's data is at an address that is no multiple of its element's size; on a CUDA device it must be";
+    case LEAKYRELU_ERROR_CUDA:
+      return "CUDA refused to launch the kernel, and nothing was written; leakyrelu_cuda_error_message says why";
   }
   return "unknown status; it must be one that a leakyrelu function returned";
 }

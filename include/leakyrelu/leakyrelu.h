@@ -58,6 +58,8 @@ typedef LEAKYRELU_ENUM(leakyrelu_status){
     LEAKYRELU_ERROR_NUM_THREADS = 16,
     LEAKYRELU_ERROR_EXECUTOR = 17,
     LEAKYRELU_ERROR_EXECUTOR_FAILED = 18,
+    LEAKYRELU_ERROR_MISALIGNED = 19, /* this one and the next: cuda.h */
+    LEAKYRELU_ERROR_CUDA = 20,
 } leakyrelu_status;
 
 /* A view of memory that the caller owns. Element (i0, i1, ...) lies at data + (i0 * strides[0] + i1 * strides[1] + ...)

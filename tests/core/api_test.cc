@@ -508,9 +508,11 @@ TEST(MaskBytesTest, NoneForNegativeCounts) {
   EXPECT_EQ(leakyrelu_mask_bytes(std::numeric_limits<int64_t>::min()), 0u);
 }
 
+constexpr leakyrelu_status kLastStatus = LEAKYRELU_ERROR_CUDA;
+
 TEST(StatusMessageTest, EachStatusHasItsOwn) {
   std::set<std::string> messages;
-  for (int32_t status = LEAKYRELU_OK; status <= LEAKYRELU_ERROR_EXECUTOR_FAILED; ++status) {
+  for (int32_t status = LEAKYRELU_OK; status <= kLastStatus; ++status) {
     const char* message = leakyrelu_status_message(static_cast<leakyrelu_status>(status));
     ASSERT_NE(message, nullptr);
     EXPECT_STRNE(message, "");
@@ -520,12 +522,12 @@ TEST(StatusMessageTest, EachStatusHasItsOwn) {
 
 TEST(StatusMessageTest, UnknownStatusHasAnotherOne) {
   const std::string unknown =
-      leakyrelu_status_message(static_cast<leakyrelu_status>(LEAKYRELU_ERROR_EXECUTOR_FAILED + 1));
+      leakyrelu_status_message(static_cast<leakyrelu_status>(kLastStatus + 1));
   EXPECT_NE(unknown, "");
   for (int32_t status : {-1, 99, std::numeric_limits<int32_t>::max(), std::numeric_limits<int32_t>::min()}) {
     EXPECT_EQ(leakyrelu_status_message(static_cast<leakyrelu_status>(status)), unknown);
   }
-  for (int32_t status = LEAKYRELU_OK; status <= LEAKYRELU_ERROR_EXECUTOR_FAILED; ++status) {
+  for (int32_t status = LEAKYRELU_OK; status <= kLastStatus; ++status) {
     EXPECT_NE(leakyrelu_status_message(static_cast<leakyrelu_status>(status)), unknown);
   }
 }

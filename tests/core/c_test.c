@@ -1,9 +1,10 @@
-/* Proves that leakyrelu.h is plain C11 and that a C program gets right results from each function in it. */
+/* Proves that leakyrelu.h and cuda.h are plain C11 and that a C program gets right results from each function in it. */
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "leakyrelu/cuda.h" /* only that it compiles */
 #include "leakyrelu/leakyrelu.h"
 
 static int failures = 0;

@@ -1,0 +1,49 @@
+// The C functions for CUDA devices: the checks of the CPU's functions, then a launch. Needs no CUDA by itself.
+
+#include "check.h"
+#include "cuda/launch.h"
+#include "leakyrelu/cuda.h"
+#include "plan.h"
+
+namespace leakyrelu {
+namespace {
+
+// A device cannot load a number from an address that is no multiple of its size.
+bool IsAligned(const Layout& layout) {
+  return layout.elements == 0 || layout.address % static_cast<uintptr_t>(layout.itemsize) == 0;
+}
+
+leakyrelu_status Call(Direction direction, const leakyrelu_array* in, const leakyrelu_array* out, uint8_t* mask,
+                      double slope, cudaStream_t stream) {
+  size_t dtype = 0;
+  if (const leakyrelu_status status = CheckArguments(direction, in, out, mask, slope, &dtype)) return status;
+  Layouts layouts;
+  if (const leakyrelu_status status = CheckArrays(direction, in, out, mask, &layouts)) return status;
+  if (!IsAligned(layouts.in) || !IsAligned(layouts.out)) return LEAKYRELU_ERROR_MISALIGNED;
+  if (layouts.in.elements == 0) return LEAKYRELU_OK;
+
+  cuda::Mode mode = cuda::Mode::kBackward;
+  if (direction == Direction::kForward) {
+    mode = mask == nullptr  ? cuda::Mode::kForward
+           : out == nullptr ? cuda::Mode::kMaskOnly
+                            : cuda::Mode::kForwardWithMask;
+  }
+  const cuda::Job job = {mode, dtype, in->data, out != nullptr ? out->data : nullptr, mask, slope};
+  return cuda::Launch(job, MakePlan(layouts.in, layouts.out, mask != nullptr), stream);
+}
+
+}  // namespace
+}  // namespace leakyrelu
+
+using leakyrelu::Direction;
+
+leakyrelu_status leakyrelu_cuda_forward(const leakyrelu_array* x, const leakyrelu_array* y, double negative_slope,
+                                        uint8_t* mask, cudaStream_t stream) {
+  return leakyrelu::Call(Direction::kForward, x, y, mask, negative_slope, stream);
+}
+
+leakyrelu_status leakyrelu_cuda_backward(const leakyrelu_array* dy, const uint8_t* mask, const leakyrelu_array* dx,
+                                         double negative_slope, cudaStream_t stream) {
+  // Backward kernels only read the mask.
+  return leakyrelu::Call(Direction::kBackward, dy, dx, const_cast<uint8_t*>(mask), negative_slope, stream);
+}

@@ -1,0 +1,145 @@
+// From a job and its plan to a kernel and a number of blocks. Touches no data and needs no CUDA.
+#ifndef LEAKYRELU_SRC_CUDA_LAUNCH_H_
+#define LEAKYRELU_SRC_CUDA_LAUNCH_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <limits>
+
+#include "cuda/contiguous.h"
+#include "cuda/strided.h"
+#include "dtypes.h"
+#include "leakyrelu/cuda.h"
+#include "plan.h"
+
+namespace leakyrelu::cuda {
+
+struct Job {
+  Mode mode;
+  size_t dtype;    // its DTypeIndex
+  const void* in;  // element (0, 0, ...), as aligned as its dtype asks
+  void* out;       // likewise; null: the mask alone
+  uint8_t* mask;   // null: none. Else the plan must be in C order
+  double slope;
+};
+
+// Enqueues the job's kernel on the stream: in kernels.cu for a device.
+leakyrelu_status Launch(const Job& job, const Plan& plan, cudaStream_t stream);
+
+// The most blocks of a launch; a block that finds more work than its own goes on. Many more than any card runs at a
+// time, so that none is idle towards the end, and it need not be asked how many it runs.
+inline constexpr int64_t kMaxBlocks = int64_t{1} << 16;
+
+inline uint32_t BlocksFor(int64_t elements, int64_t block_elements) {
+  return static_cast<uint32_t>(std::min(elements / block_elements + (elements % block_elements != 0), kMaxBlocks));
+}
+
+// Whether 32 bits hold every index and every offset.
+inline bool Fits32Bits(const Plan& plan) {
+  constexpr int64_t kLargest = std::numeric_limits<int32_t>::max();
+  int64_t in_reach = 0;
+  int64_t out_reach = 0;
+  for (int i = 0; i < plan.dims; ++i) {  // cannot overflow: what bounds a layout bounds these
+    in_reach += (plan.loops[i].extent - 1) * std::abs(plan.loops[i].in_stride);
+    out_reach += (plan.loops[i].extent - 1) * std::abs(plan.loops[i].out_stride);
+  }
+  return std::max({plan.elements, in_reach, out_reach}) <= kLargest;
+}
+
+inline bool IsContiguous(const Plan& plan) {
+  return plan.dims == 1 && plan.loops[0].in_stride == 1 && plan.loops[0].out_stride == 1;
+}
+
+template <class Format, Mode mode, typename Index>
+Contiguous<Format, mode, Index> MakeContiguous(const Job& job, const Plan& plan) {
+  using T = typename Format::Storage;
+  Contiguous<Format, mode, Index> kernel = {};
+  kernel.in = static_cast<const T*>(job.in) + plan.in_start;
+  kernel.mask = job.mask;
+  kernel.elements = static_cast<Index>(plan.elements);
+  kernel.slope = static_cast<typename Format::Math>(job.slope);
+  kernel.out_vectors = true;
+  if constexpr (kWritesOut<mode>) {
+    kernel.out = static_cast<T*>(job.out) + plan.out_start;
+    const uint32_t beyond = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(kernel.out) % kVectorBytes);
+    if constexpr (!kWritesMask<mode>) kernel.shift = beyond / sizeof(T);
+    kernel.out_vectors = kernel.shift * sizeof(T) == beyond;
+  }
+  kernel.in_vectors = (reinterpret_cast<uintptr_t>(kernel.in) - kernel.shift * sizeof(T)) % kVectorBytes == 0;
+  return kernel;
+}
+
+template <class Format, Mode mode, typename Index>
+Strided<Format, mode, Index> MakeStrided(const Job& job, const Plan& plan) {
+  using T = typename Format::Storage;
+  using Kernel = Strided<Format, mode, Index>;
+  using Offset = typename Kernel::Offset;
+  const auto make_dim = [](const Loop& loop) {
+    return typename Kernel::Dim{Divider<Index>(static_cast<Index>(loop.extent)),
+                                {static_cast<Offset>(loop.in_stride), static_cast<Offset>(loop.out_stride)}};
+  };
+  Kernel kernel = {};
+  kernel.in = static_cast<const T*>(job.in) + plan.in_start;
+  if constexpr (kWritesOut<mode>) kernel.out = static_cast<T*>(job.out) + plan.out_start;
+  kernel.mask = job.mask;
+  kernel.elements = static_cast<Index>(plan.elements);
+  kernel.slope = static_cast<typename Format::Math>(job.slope);
+  kernel.run = make_dim(plan.loops[plan.dims - 1]);
+  kernel.outer = plan.dims - 1;
+  for (int i = 0; i < kernel.outer; ++i) kernel.dims[i] = make_dim(plan.loops[plan.dims - 2 - i]);
+  return kernel;
+}
+
+// ---- From values to template parameters, one after the other
+
+template <class Format, Mode mode, typename Index, class Function>
+auto WithIndex(const Job& job, const Plan& plan, Function launch) {
+  if (IsContiguous(plan)) {
+    const auto kernel = MakeContiguous<Format, mode, Index>(job, plan);
+    return launch(kernel, BlocksFor(plan.elements + static_cast<int64_t>(kernel.shift), kernel.kBlockElements));
+  }
+  const auto kernel = MakeStrided<Format, mode, Index>(job, plan);
+  return launch(kernel, BlocksFor(plan.elements, kernel.kBlockElements));
+}
+
+template <class Format, Mode mode, class Function>
+auto WithMode(const Job& job, const Plan& plan, Function launch) {
+  return Fits32Bits(plan) ? WithIndex<Format, mode, uint32_t>(job, plan, launch)
+                          : WithIndex<Format, mode, uint64_t>(job, plan, launch);
+}
+
+template <class Format, class Function>
+auto WithFormat(const Job& job, const Plan& plan, Function launch) {
+  switch (job.mode) {
+    case Mode::kForward:
+      return WithMode<Format, Mode::kForward>(job, plan, launch);
+    case Mode::kForwardWithMask:
+      return WithMode<Format, Mode::kForwardWithMask>(job, plan, launch);
+    case Mode::kMaskOnly:
+      return WithMode<Format, Mode::kMaskOnly>(job, plan, launch);
+    case Mode::kBackward:
+      break;
+  }
+  return WithMode<Format, Mode::kBackward>(job, plan, launch);
+}
+
+// Calls launch(kernel, blocks) with the kernel for the job, on which Thread(block, blocks, thread) is to be called for
+// every one of `blocks` blocks of kThreads threads, and returns what that returns. Any smaller number of blocks would
+// do as well.
+template <class Function>
+auto WithKernel(const Job& job, const Plan& plan, Function launch) {
+  switch (kDTypes[job.dtype].dtype) {
+#define LEAKYRELU_CASE(constant, name, lanes, bytes, slope) \
+  case constant:                                            \
+    return WithFormat<Format<constant>>(job, plan, launch);
+    LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_CASE)
+#undef LEAKYRELU_CASE
+  }
+  std::abort();  // not reached: the checks let no other dtype through
+}
+
+}  // namespace leakyrelu::cuda
+
+#endif  // LEAKYRELU_SRC_CUDA_LAUNCH_H_

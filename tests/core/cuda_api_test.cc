@@ -1,0 +1,96 @@
+// Proves that the CUDA functions check what the CPU's do, by the same code, and what is said only on devices.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "cuda_under_test.h"
+#include "leakyrelu/leakyrelu.h"
+#include "test_util.h"
+
+namespace {
+
+class CudaApiTest : public testing::Test {
+ protected:
+  CudaApiTest() : memory_(4096, test_util::kCanary) {
+    float* x = reinterpret_cast<float*>(At(0));
+    for (int i = 0; i < 24; ++i) x[i] = i % 2 == 0 ? 1.0f : -1.0f;
+  }
+
+  std::byte* At(size_t byte) { return memory_.data() + byte; }
+  uint8_t* Mask() { return reinterpret_cast<uint8_t*>(At(3000)); }
+
+  // That both functions return this and write nothing.
+  void ExpectBoth(leakyrelu_status expected, const leakyrelu_array* in, const leakyrelu_array* out,
+                  double slope = 0.5) {
+    const std::vector<std::byte> before = memory_;
+    EXPECT_EQ(cuda_under_test::Forward(in, out, slope, nullptr), expected);
+    EXPECT_EQ(cuda_under_test::Forward(in, out, slope, Mask()), expected);
+    EXPECT_EQ(cuda_under_test::Backward(in, Mask(), out, slope), expected);
+    EXPECT_TRUE(memory_ == before);
+  }
+
+  const int64_t shape_[2] = {6, 4};
+  std::vector<std::byte> memory_;
+  leakyrelu_array x_ = {At(0), LEAKYRELU_FLOAT32, 2, shape_, nullptr};
+  leakyrelu_array y_ = {At(1024), LEAKYRELU_FLOAT32, 2, shape_, nullptr};
+};
+
+TEST_F(CudaApiTest, AllIsRight) {
+  EXPECT_EQ(cuda_under_test::Forward(&x_, &y_, 0.5, Mask()), LEAKYRELU_OK);
+  EXPECT_EQ(reinterpret_cast<float*>(At(1024))[1], -0.5f);
+  EXPECT_EQ(cuda_under_test::Backward(&y_, Mask(), &y_, 0.5), LEAKYRELU_OK);
+  EXPECT_EQ(reinterpret_cast<float*>(At(1024))[1], -0.25f);
+}
+
+TEST_F(CudaApiTest, Null) {
+  ExpectBoth(LEAKYRELU_ERROR_NULL_INPUT, nullptr, &y_);
+  EXPECT_EQ(cuda_under_test::Forward(&x_, nullptr, 0.5, nullptr), LEAKYRELU_ERROR_NULL_OUTPUT);
+  EXPECT_EQ(cuda_under_test::Backward(&x_, Mask(), nullptr, 0.5), LEAKYRELU_ERROR_NULL_OUTPUT);
+  EXPECT_EQ(cuda_under_test::Backward(&x_, nullptr, &y_, 0.5), LEAKYRELU_ERROR_NULL_MASK);
+}
+
+TEST_F(CudaApiTest, DTypeAndSlope) {
+  ExpectBoth(LEAKYRELU_ERROR_SLOPE_OVERFLOW, &x_, &y_, 1e300);
+  y_.dtype = LEAKYRELU_FLOAT64;
+  ExpectBoth(LEAKYRELU_ERROR_DTYPE_MISMATCH, &x_, &y_);
+  x_.dtype = static_cast<leakyrelu_dtype>(0);
+  ExpectBoth(LEAKYRELU_ERROR_DTYPE, &x_, &y_);
+}
+
+TEST_F(CudaApiTest, Shape) {
+  const int64_t other[] = {4, 6};
+  y_.shape = other;
+  ExpectBoth(LEAKYRELU_ERROR_SHAPE_MISMATCH, &x_, &y_);
+}
+
+TEST_F(CudaApiTest, Overlap) {
+  const int64_t repeating[] = {0, 1};
+  y_.strides = repeating;
+  ExpectBoth(LEAKYRELU_ERROR_OUTPUT_REPEATS, &x_, &y_);
+  y_.strides = nullptr;
+  y_.data = At(4);
+  ExpectBoth(LEAKYRELU_ERROR_OVERLAP, &x_, &y_);
+  EXPECT_EQ(cuda_under_test::Forward(&x_, &x_, 0.5, reinterpret_cast<uint8_t*>(At(95))), LEAKYRELU_ERROR_MASK_OVERLAP);
+}
+
+TEST_F(CudaApiTest, Misaligned) {
+  for (size_t byte : std::vector<size_t>{1, 2, 3}) {
+    leakyrelu_array shifted = x_;
+    shifted.data = At(2048 + byte);
+    ExpectBoth(LEAKYRELU_ERROR_MISALIGNED, &x_, &shifted);
+    ExpectBoth(LEAKYRELU_ERROR_MISALIGNED, &shifted, &y_);
+    EXPECT_EQ(cuda_under_test::Forward(&shifted, nullptr, 0.5, Mask()), LEAKYRELU_ERROR_MISALIGNED);
+  }
+}
+
+TEST_F(CudaApiTest, EmptyIsRightWhateverTheAddress) {
+  const int64_t none[] = {0};
+  const leakyrelu_array empty = {At(1), LEAKYRELU_FLOAT32, 1, none, nullptr};
+  const leakyrelu_array null = {nullptr, LEAKYRELU_FLOAT32, 1, none, nullptr};
+  EXPECT_EQ(cuda_under_test::Forward(&empty, &null, 0.5, nullptr), LEAKYRELU_OK);
+  EXPECT_EQ(cuda_under_test::Backward(&null, nullptr, &empty, 0.5), LEAKYRELU_OK);
+}
+
+}  // namespace

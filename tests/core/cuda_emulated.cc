@@ -1,0 +1,74 @@
+// A CUDA device on the CPU: runs the kernels' threads one at a time, in an order that changes with every launch.
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <numeric>
+#include <vector>
+
+#include "cuda/launch.h"
+#include "cuda_under_test.h"
+#include "leakyrelu/cuda.h"
+#include "oracle.h"
+#include "test_util.h"
+
+namespace leakyrelu::cuda {
+namespace {
+
+// What the device's conversion instructions do, asked of the oracle.
+template <oracle::DType dtype>
+float WidenAsOracle(uint16_t bits) {
+  static const auto kAll = [] {
+    std::array<float, 0x10000> values;
+    for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(oracle::Decode(dtype, i));
+    return values;
+  }();
+  return kAll[bits];
+}
+
+// Remembers answers, because the oracle searches for each.
+template <oracle::DType dtype>
+uint16_t NarrowAsOracle(float v) {
+  struct Answer {
+    uint32_t bits = 0;  // of +0, whose answer is 0
+    uint16_t narrowed = 0;
+  };
+  static std::array<Answer, 0x10000> known;
+  const uint32_t bits = std::bit_cast<uint32_t>(v);
+  Answer& answer = known[(bits ^ bits >> 16) % known.size()];
+  if (answer.bits != bits) answer = {bits, static_cast<uint16_t>(oracle::Encode16(dtype, v))};
+  return answer.narrowed;
+}
+
+}  // namespace
+
+float Format<LEAKYRELU_FLOAT16>::Widen(uint16_t bits) { return WidenAsOracle<oracle::DType::kFloat16>(bits); }
+float Format<LEAKYRELU_BFLOAT16>::Widen(uint16_t bits) { return WidenAsOracle<oracle::DType::kBFloat16>(bits); }
+uint16_t Format<LEAKYRELU_FLOAT16>::Narrow(float v) { return NarrowAsOracle<oracle::DType::kFloat16>(v); }
+uint16_t Format<LEAKYRELU_BFLOAT16>::Narrow(float v) { return NarrowAsOracle<oracle::DType::kBFloat16>(v); }
+
+leakyrelu_status Launch(const Job& job, const Plan& plan, cudaStream_t /*stream*/) {
+  static test_util::Random random(1);
+  return WithKernel(job, plan, [](const auto& kernel, uint32_t blocks) {
+    if (random.OneIn(2)) blocks = static_cast<uint32_t>(random.Between(1, blocks));  // then some have more to do
+    std::vector<uint32_t> threads(size_t{blocks} * kThreads);
+    std::iota(threads.begin(), threads.end(), 0u);
+    random.Shuffle(&threads);
+    for (uint32_t i : threads) kernel.Thread(i / kThreads, blocks, i % kThreads);
+    return LEAKYRELU_OK;
+  });
+}
+
+}  // namespace leakyrelu::cuda
+
+namespace cuda_under_test {
+
+leakyrelu_status Forward(const leakyrelu_array* x, const leakyrelu_array* y, double slope, uint8_t* mask) {
+  return leakyrelu_cuda_forward(x, y, slope, mask, nullptr);
+}
+
+leakyrelu_status Backward(const leakyrelu_array* dy, const uint8_t* mask, const leakyrelu_array* dx, double slope) {
+  return leakyrelu_cuda_backward(dy, mask, dx, slope, nullptr);
+}
+
+}  // namespace cuda_under_test
