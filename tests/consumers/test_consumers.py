@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -86,6 +87,26 @@ def test_shared_library_exports_the_c_functions_and_nothing_else(prefix: Path) -
     exported = {line.split()[-1].partition("@")[0] for line in lines}
     header = (ROOT / "include/leakyrelu/leakyrelu.h").read_text()
     assert exported == set(re.findall(r"^LEAKYRELU_API .*?(leakyrelu_\w+)\(", header, re.MULTILINE))
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="there is no CUDA compiler here")
+@pytest.mark.parametrize("library", ["static", pytest.param("shared", marks=pytest.mark.slow)], indirect=True)
+def test_find_package_cuda(library: str, tmp_path: Path) -> None:
+    """In a build of its own, for one kind of card, to be quick."""
+    build = ROOT / "build" / f"release-cuda-{library}"
+    shared = "ON" if library == "shared" else "OFF"
+    run(
+        *("cmake", "--preset", "release", "-B", build, f"-DBUILD_SHARED_LIBS={shared}"),
+        *("-DLEAKYRELU_CUDA=ON", "-DCMAKE_CUDA_ARCHITECTURES=80-real"),
+    )
+    run("cmake", "--build", build)
+    run("cmake", "--install", build, "--prefix", tmp_path / "prefix")
+    build_consumer("find_package", tmp_path / "build", f"-DCMAKE_PREFIX_PATH={tmp_path / 'prefix'}", "-DCUDA=ON")
+    assert run(tmp_path / "build/program_cuda") == "CUDA works\n"
+    if library == "shared":
+        (shared_library,) = (tmp_path / "prefix").glob("**/libleakyrelu_cuda.so")
+        names = {line.split()[-1] for line in run("nm", "-D", "--defined-only", shared_library).splitlines()}
+        assert names == {"leakyrelu_cuda_forward", "leakyrelu_cuda_backward", "leakyrelu_cuda_error_message"}
 
 
 @pytest.fixture(scope="module")

@@ -104,7 +104,7 @@ TEST_P(GridTest, EveryElementOnceWhateverTheBlocks) {
   const int64_t bytes = static_cast<int64_t>(leakyrelu::kDTypes[dtype].bytes);
   const uint64_t one = oracle::BitsOf(static_cast<oracle::DType>(dtype), 1.0);
   const uint64_t two = oracle::BitsOf(static_cast<oracle::DType>(dtype), 2.0);
-  for (int64_t elements : {1, 8, 2047, 2048, 2049, 8191, 8192, 8193, 16385, 50001}) {
+  for (int64_t elements : {1, 8, 2047, 2048, 2049, 4095, 4097, 8191, 8192, 8193, 16385, 50001}) {
     for (int64_t away : {0, 1, 3}) {
       for (int64_t stride : {1, 2}) {
         for (uint32_t fewer : {1u, 2u, 3u, 100u}) {

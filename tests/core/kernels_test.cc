@@ -275,7 +275,7 @@ TEST_P(KernelsTest, LargeLengths) {
   for (double slope : {0.01, 1.7}) {
     const Sample sample(dtype(), slope, RandomValues(dtype(), 10007, &random), &random);
     for (Mode mode : kModes) {
-      for (size_t elements : std::vector<size_t>{1000, 1023, 1024, 1025, 4096, 10007}) {
+      for (size_t elements : std::vector<size_t>{1000, 1023, 1024, 1025, 2047, 4095, 4096, 8191, 10007}) {
         for (bool at_end : {false, true}) {
           for (size_t away : std::vector<size_t>{0, 1, 3}) {
             const Place in = {at_end, away};

@@ -1,0 +1,102 @@
+"""Reads the machine code of the CUDA library, whose path is the argument: what each kernel must and must not have in it.
+
+Ends with 77, which CTest knows as skipped, where there is no cuobjdump and nvdisasm to read it with. Both are packages of
+pip too, see requirements/test.txt.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DTYPES = {"1": "float16", "2": "bfloat16", "3": "float32", "4": "float64"}
+MODES = {"0": "forward", "1": "forward with mask", "2": "mask alone", "3": "backward"}
+INDICES = {"j": "32 bits", "m": "64 bits"}
+
+
+def find_tools() -> str | None:
+    """A PATH with both tools in it: as it is, with nvcc's folder, with what pip installed into .venv."""
+    folders = [*ROOT.glob(".venv/lib/python*/site-packages/nvidia/cu*/bin")]
+    if nvcc := shutil.which("nvcc"):
+        folders.append(Path(nvcc).parent)
+    path = os.pathsep.join([os.environ["PATH"], "/usr/local/cuda/bin", *map(str, folders)])
+    return path if all(shutil.which(tool, path=path) for tool in ("cuobjdump", "nvdisasm")) else None
+
+
+def read_kernels(library: str, path: str) -> dict[tuple[str, ...], list[str]]:
+    """The instructions of each kernel, by kind, dtype, mode and index."""
+    command = [shutil.which("cuobjdump", path=path) or "cuobjdump", "-sass", library]
+    sass = subprocess.run(command, env=os.environ | {"PATH": path}, check=True, capture_output=True, text=True).stdout
+    kernels = {}
+    for function in sass.split("Function : ")[1:]:
+        name, _, body = function.partition("\n")
+        parts = re.search(r"(Contiguous|Strided)I\w+?leakyrelu_dtype(\d)E\w+?ModeE(\d)E([jm])E", name)
+        assert parts is not None, name
+        kind, dtype, mode, index = parts.groups()
+        kernels[kind, DTYPES[dtype], MODES[mode], INDICES[index]] = re.findall(
+            r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+ )?\s*([A-Z][\w.]*)", body, re.MULTILINE
+        )
+    return kernels
+
+
+def loads_together(instructions: list[str]) -> int:
+    """The most 128-bit loads in a row without a branch, a store or arithmetic on what was loaded."""
+    most = count = 0
+    for instruction in instructions:
+        if re.match(r"LDG\b.*\.128", instruction):
+            count += 1
+            most = max(most, count)
+        elif re.match(r"(BRA|BSYNC|STG|FSETP|FMUL|HADD2|F2FP|DSETP|DMUL)\b", instruction):
+            count = 0
+    return most
+
+
+def complaints(kernel: tuple[str, ...], instructions: list[str]) -> list[str]:
+    """What is wrong with a kernel."""
+    kind, dtype, mode, _ = kernel
+
+    def some(pattern: str) -> list[str]:
+        return sorted({instruction for instruction in instructions if re.match(pattern, instruction)})
+
+    found = []
+    if not some(r"LDG\b.*\.128"):
+        found.append("no 128-bit loads")
+    if mode != "mask alone" and not some(r"STG\b.*\.128"):
+        found.append("no 128-bit stores")
+    forbidden = {
+        "local memory": r"(LDL|STL)\b",
+        "additions or fused multiplications": r"(FADD|FFMA|DADD|DFMA)\b",
+        "flushing of subnormals": r".*\.FTZ",
+    }
+    if dtype != "float64":
+        forbidden["double arithmetic"] = r"(DMUL|DSETP)\b|.*\bF64\b"
+    for what, pattern in forbidden.items():
+        if seen := some(pattern):
+            found.append(f"{what}: {', '.join(seen)}")
+    if kind == "Contiguous" and loads_together(instructions) < 4:
+        found.append("fewer than four vectors on their way before the first is used")
+    return found
+
+
+def main() -> int:
+    path = find_tools()
+    if path is None:
+        print("skipped: no cuobjdump and nvdisasm here (pip install nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm)")
+        return 77
+    kernels = read_kernels(sys.argv[1], path)
+    wrong = [
+        f"{', '.join(kernel)}: {complaint}"
+        for kernel, instructions in sorted(kernels.items())
+        for complaint in complaints(kernel, instructions)
+    ]
+    if len(kernels) != 2 * len(DTYPES) * len(MODES) * len(INDICES):
+        wrong.append(f"there are {len(kernels)} kernels")
+    print("\n".join(wrong) or f"{len(kernels)} kernels, all as they must be")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
