@@ -521,8 +521,7 @@ TEST(StatusMessageTest, EachStatusHasItsOwn) {
 }
 
 TEST(StatusMessageTest, UnknownStatusHasAnotherOne) {
-  const std::string unknown =
-      leakyrelu_status_message(static_cast<leakyrelu_status>(kLastStatus + 1));
+  const std::string unknown = leakyrelu_status_message(static_cast<leakyrelu_status>(kLastStatus + 1));
   EXPECT_NE(unknown, "");
   for (int32_t status : {-1, 99, std::numeric_limits<int32_t>::max(), std::numeric_limits<int32_t>::min()}) {
     EXPECT_EQ(leakyrelu_status_message(static_cast<leakyrelu_status>(status)), unknown);

@@ -1,7 +1,7 @@
-"""Reads the machine code of the CUDA library, whose path is the argument: what each kernel must and must not have in it.
+"""Reads the machine code of the CUDA library, whose path is the argument: what each kernel must and must not have.
 
-Ends with 77, which CTest knows as skipped, where there is no cuobjdump and nvdisasm to read it with. Both are packages of
-pip too, see requirements/test.txt.
+Ends with 77, which CTest knows as skipped, where there is no cuobjdump and nvdisasm to read it with. Both are packages
+of pip too, see requirements/test.txt.
 """
 
 import os
@@ -30,7 +30,7 @@ def read_kernels(library: str, path: str) -> dict[tuple[str, ...], list[str]]:
     """The instructions of each kernel, by kind, dtype, mode and index."""
     command = [shutil.which("cuobjdump", path=path) or "cuobjdump", "-sass", library]
     sass = subprocess.run(command, env=os.environ | {"PATH": path}, check=True, capture_output=True, text=True).stdout
-    kernels = {}
+    kernels: dict[tuple[str, ...], list[str]] = {}
     for function in sass.split("Function : ")[1:]:
         name, _, body = function.partition("\n")
         parts = re.search(r"(Contiguous|Strided)I\w+?leakyrelu_dtype(\d)E\w+?ModeE(\d)E([jm])E", name)

@@ -117,6 +117,8 @@ class Bench {
   // One call on the first `elements` of the sample. Returns what was wrong, or nothing.
   std::string Try(const Kernels& kernels, const Sample& sample, Mode mode, size_t elements, Place in_place,
                   Place out_place, size_t mask_away, bool same_memory) {
+    const leakyrelu::Kernel kernel = KernelOf(kernels, mode, static_cast<size_t>(sample.dtype));
+    if (kernel == nullptr) return "";  // devices have no streaming ones
     const size_t size = elements * sample.bytes;
     const size_t mask_size = MaskBytes(elements);
     std::byte* in = Locate(in_, size, in_place.at_end, in_place.away * sample.bytes);
@@ -128,7 +130,6 @@ class Bench {
     std::copy_n(sample.in.begin(), size, in);
     if (ReadsMask(mode)) std::memcpy(mask, sample.given_mask.data(), mask_size);
 
-    const leakyrelu::Kernel kernel = KernelOf(kernels, mode, static_cast<size_t>(sample.dtype));
     kernel(in, WritesOut(mode) ? out : nullptr,
            WritesMask(mode) || ReadsMask(mode) ? reinterpret_cast<uint8_t*>(mask) : nullptr, elements, sample.slope);
 
