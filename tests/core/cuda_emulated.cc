@@ -1,4 +1,6 @@
-// A CUDA device on the CPU: runs the kernels' threads one at a time, in an order that changes with every launch.
+// The emulated device: what stands in for CUDA's conversions and for its launches.
+
+#include "cuda_emulated.h"
 
 #include <algorithm>
 #include <array>
@@ -6,7 +8,6 @@
 #include <numeric>
 #include <vector>
 
-#include "cuda/launch.h"
 #include "cuda_under_test.h"
 #include "leakyrelu/cuda.h"
 #include "oracle.h"
@@ -47,19 +48,31 @@ float Format<LEAKYRELU_BFLOAT16>::Widen(uint16_t bits) { return WidenAsOracle<or
 uint16_t Format<LEAKYRELU_FLOAT16>::Narrow(float v) { return NarrowAsOracle<oracle::DType::kFloat16>(v); }
 uint16_t Format<LEAKYRELU_BFLOAT16>::Narrow(float v) { return NarrowAsOracle<oracle::DType::kBFloat16>(v); }
 
+// One thread after the other, in an order that changes with every launch.
 leakyrelu_status Launch(const Job& job, const Plan& plan, cudaStream_t /*stream*/) {
   static test_util::Random random(1);
-  return WithKernel(job, plan, [](const auto& kernel, uint32_t blocks) {
-    if (random.OneIn(2)) blocks = static_cast<uint32_t>(random.Between(1, blocks));  // then some have more to do
-    std::vector<uint32_t> threads(size_t{blocks} * kThreads);
-    std::iota(threads.begin(), threads.end(), 0u);
-    random.Shuffle(&threads);
-    for (uint32_t i : threads) kernel.Thread(i / kThreads, blocks, i % kThreads);
-    return LEAKYRELU_OK;
-  });
+  const cuda_emulated::Kernel kernel = cuda_emulated::MakeKernel(job, plan);
+  // With fewer blocks than asked for some have more to do.
+  const uint32_t blocks = random.OneIn(2) ? kernel.blocks : static_cast<uint32_t>(random.Between(1, kernel.blocks));
+  std::vector<uint32_t> threads(size_t{blocks} * kThreads);
+  std::iota(threads.begin(), threads.end(), 0u);
+  random.Shuffle(&threads);
+  for (uint32_t i : threads) kernel.thread(i / kThreads, blocks, i % kThreads);
+  return LEAKYRELU_OK;
 }
 
 }  // namespace leakyrelu::cuda
+
+namespace cuda_emulated {
+
+Kernel MakeKernel(const leakyrelu::cuda::Job& job, const leakyrelu::Plan& plan) {
+  return leakyrelu::cuda::WithKernel(job, plan, [](const auto& kernel, uint32_t blocks) -> Kernel {
+    return {[kernel](uint32_t block, uint32_t of, uint32_t thread) { kernel.Thread(block, of, thread); }, blocks,
+            kernel.kBlockElements};
+  });
+}
+
+}  // namespace cuda_emulated
 
 namespace cuda_under_test {
 

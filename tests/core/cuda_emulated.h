@@ -1,0 +1,22 @@
+// A CUDA device on the CPU: kernels as functions that do the work of one thread.
+#ifndef LEAKYRELU_TESTS_CORE_CUDA_EMULATED_H_
+#define LEAKYRELU_TESTS_CORE_CUDA_EMULATED_H_
+
+#include <cstdint>
+#include <functional>
+
+#include "cuda/launch.h"
+
+namespace cuda_emulated {
+
+struct Kernel {
+  std::function<void(uint32_t block, uint32_t blocks, uint32_t thread)> thread;
+  uint32_t blocks;         // that would be launched
+  int64_t block_elements;  // that a block does before it goes on to others
+};
+
+Kernel MakeKernel(const leakyrelu::cuda::Job& job, const leakyrelu::Plan& plan);
+
+}  // namespace cuda_emulated
+
+#endif  // LEAKYRELU_TESTS_CORE_CUDA_EMULATED_H_
