@@ -65,11 +65,13 @@ struct Contiguous {
   LEAKYRELU_INLINE void Tile(Index first) const {
     Unit<T> units[kUnitsEach];
     uint32_t bits[kUnitsEach] = {};
+    LEAKYRELU_UNROLL
     for (uint32_t i = 0; i < kUnitsEach; ++i) {
       const Index unit = first + i * kThreads;
       Load<kWhole>(unit, &units[i]);
       if constexpr (mode == Mode::kBackward) bits[i] = MaskBits(unit);
     }
+    LEAKYRELU_UNROLL
     for (uint32_t i = 0; i < kUnitsEach; ++i) {
       const Index unit = first + i * kThreads;
       bits[i] = Apply<Format, mode>(&units[i], bits[i], slope);
@@ -86,6 +88,7 @@ struct Contiguous {
     if (kWhole || (in_vectors && part.begin == 0 && part.end == kUnit)) {
       to->LoadVectors(in + unit * kUnit - shift);
     } else {
+      LEAKYRELU_UNROLL
       for (uint32_t i = 0; i < kUnit; ++i) {
         if (i >= part.begin && i < part.end) to->v[i] = in[unit * kUnit + i - shift];
       }
@@ -98,6 +101,7 @@ struct Contiguous {
     if (kWhole || (out_vectors && part.begin == 0 && part.end == kUnit)) {
       from.StoreVectors(out + unit * kUnit - shift);
     } else {
+      LEAKYRELU_UNROLL
       for (uint32_t i = 0; i < kUnit; ++i) {
         if (i >= part.begin && i < part.end) out[unit * kUnit + i - shift] = from.v[i];
       }

@@ -16,6 +16,11 @@
 #else
 #define LEAKYRELU_INLINE inline
 #endif
+#if defined(__CUDA_ARCH__)
+#define LEAKYRELU_UNROLL _Pragma("unroll")
+#else
+#define LEAKYRELU_UNROLL
+#endif
 
 namespace leakyrelu::cuda {
 

@@ -133,7 +133,7 @@ auto WithKernel(const Job& job, const Plan& plan, Function launch) {
   switch (kDTypes[job.dtype].dtype) {
 #define LEAKYRELU_CASE(constant, name, lanes, bytes, slope) \
   case constant:                                            \
-    return WithFormat<Format<constant>>(job, plan, launch);
+    return WithFormat<Format<(constant)>>(job, plan, launch);
     LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_CASE)
 #undef LEAKYRELU_CASE
   }

@@ -68,6 +68,7 @@ struct Strided {
 
     Offsets at[kUnit];
     Offsets start = RunAt(row);
+    LEAKYRELU_UNROLL
     for (uint32_t i = 0; i < kUnit; ++i) {
       at[i].in = start.in + static_cast<Offset>(column) * run.stride.in;
       at[i].out = start.out + static_cast<Offset>(column) * run.stride.out;
@@ -83,6 +84,7 @@ struct Strided {
     if (one_run && run.stride.in == 1 && IsAligned(in + at[0].in)) {
       unit.LoadVectors(in + at[0].in);
     } else {
+      LEAKYRELU_UNROLL
       for (uint32_t i = 0; i < kUnit; ++i) {
         if (i < count) unit.v[i] = in[at[i].in];
       }
@@ -91,6 +93,7 @@ struct Strided {
     if constexpr (kWritesMask<mode>) mask[index] = static_cast<uint8_t>(bits);
     if constexpr (kWritesOut<mode>) {
       if (one_run && run.stride.out == 1 && IsAligned(out + at[0].out)) return unit.StoreVectors(out + at[0].out);
+      LEAKYRELU_UNROLL
       for (uint32_t i = 0; i < kUnit; ++i) {
         if (i < count) out[at[i].out] = unit.v[i];
       }

@@ -29,24 +29,28 @@ LEAKYRELU_INLINE bool IsAligned(const void* address) {
   return reinterpret_cast<uintptr_t>(address) % kVectorBytes == 0;
 }
 
-// All loops over the elements of a unit have constant bounds, so that the compiler unrolls them and keeps the elements
-// in registers; an index that it does not know would send them to memory.
+// Loops over the elements of a unit are unrolled, so that these stay in registers: an index that the compiler does not
+// know would send them to memory.
 template <typename T>
 struct Unit {
   T v[kUnit] = {};
 
   LEAKYRELU_INLINE void LoadVectors(const T* from) {
     constexpr uint32_t kStep = kVectorBytes / sizeof(T);
+    LEAKYRELU_UNROLL
     for (uint32_t i = 0; i < kUnit; i += kStep) {
       const Vector<T> vector = *reinterpret_cast<const Vector<T>*>(from + i);
+      LEAKYRELU_UNROLL
       for (uint32_t j = 0; j < kStep; ++j) v[i + j] = vector.v[j];
     }
   }
 
   LEAKYRELU_INLINE void StoreVectors(T* to) const {
     constexpr uint32_t kStep = kVectorBytes / sizeof(T);
+    LEAKYRELU_UNROLL
     for (uint32_t i = 0; i < kUnit; i += kStep) {
       Vector<T> vector;
+      LEAKYRELU_UNROLL
       for (uint32_t j = 0; j < kStep; ++j) vector.v[j] = v[i + j];
       *reinterpret_cast<Vector<T>*>(to + i) = vector;
     }
@@ -59,6 +63,7 @@ struct Unit {
 template <class Format, Mode mode>
 LEAKYRELU_INLINE uint32_t Apply(Unit<typename Format::Storage>* unit, uint32_t bits, typename Format::Math slope) {
   uint32_t positive_bits = 0;
+  LEAKYRELU_UNROLL
   for (uint32_t i = 0; i < kUnit; ++i) {
     const auto v = Format::Widen(unit->v[i]);
     const bool positive = mode == Mode::kBackward ? (bits >> i & 1) != 0 : v > 0;

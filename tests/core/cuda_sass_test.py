@@ -27,18 +27,21 @@ def find_tools() -> str | None:
 
 
 def read_kernels(library: str, path: str) -> dict[tuple[str, ...], list[str]]:
-    """The instructions of each kernel, by kind, dtype, mode and index."""
+    """The instructions of each kernel, by card, kind, dtype, mode and index."""
     command = [shutil.which("cuobjdump", path=path) or "cuobjdump", "-sass", library]
     sass = subprocess.run(command, env=os.environ | {"PATH": path}, check=True, capture_output=True, text=True).stdout
     kernels: dict[tuple[str, ...], list[str]] = {}
-    for function in sass.split("Function : ")[1:]:
-        name, _, body = function.partition("\n")
-        parts = re.search(r"(Contiguous|Strided)I\w+?leakyrelu_dtype(\d)E\w+?ModeE(\d)E([jm])E", name)
-        assert parts is not None, name
-        kind, dtype, mode, index = parts.groups()
-        kernels[kind, DTYPES[dtype], MODES[mode], INDICES[index]] = re.findall(
-            r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+ )?\s*([A-Z][\w.]*)", body, re.MULTILINE
-        )
+    card, instructions = "", []
+    for line in sass.splitlines():
+        if match := re.match(r"arch = (sm_\d+)", line):
+            card = match[1]
+        elif match := re.match(r"\s+Function : (\w+)", line):
+            parts = re.search(r"(Contiguous|Strided)I\w+?leakyrelu_dtype(\d)E\w+?ModeE(\d)E([jm])E", match[1])
+            assert parts is not None, line
+            kind, dtype, mode, index = parts.groups()
+            instructions = kernels[card, kind, DTYPES[dtype], MODES[mode], INDICES[index]] = []
+        elif match := re.match(r"\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+ )?\s*([A-Z][\w.]*)", line):
+            instructions.append(match[1])
     return kernels
 
 
@@ -56,7 +59,7 @@ def loads_together(instructions: list[str]) -> int:
 
 def complaints(kernel: tuple[str, ...], instructions: list[str]) -> list[str]:
     """What is wrong with a kernel."""
-    kind, dtype, mode, _ = kernel
+    _, kind, dtype, mode, _ = kernel
 
     def some(pattern: str) -> list[str]:
         return sorted({instruction for instruction in instructions if re.match(pattern, instruction)})
@@ -92,9 +95,10 @@ def main() -> int:
         for kernel, instructions in sorted(kernels.items())
         for complaint in complaints(kernel, instructions)
     ]
-    if len(kernels) != 2 * len(DTYPES) * len(MODES) * len(INDICES):
+    cards = sorted({kernel[0] for kernel in kernels})
+    if not cards or len(kernels) != len(cards) * 2 * len(DTYPES) * len(MODES) * len(INDICES):
         wrong.append(f"there are {len(kernels)} kernels")
-    print("\n".join(wrong) or f"{len(kernels)} kernels, all as they must be")
+    print("\n".join(wrong) or f"{len(kernels)} kernels for {', '.join(cards)}, all as they must be")
     return 1 if wrong else 0
 
 
