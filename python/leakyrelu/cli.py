@@ -1,4 +1,4 @@
-"""The command ``leakyrelu``: arguments, help, progress and errors. _apply.py and _plot.py work."""
+"""The command ``leakyrelu``: arguments, help, progress and errors. _apply.py, _plot.py and _bench.py work."""
 
 from __future__ import annotations
 
@@ -104,6 +104,27 @@ def plot(target: Path, slopes: tuple[float, ...], gradient: bool) -> None:
     _hold_signals()
     with _apply.replacing(target) as (file,):
         file.write(picture)
+
+
+@cli.command(
+    short_help="Time the array functions beside a copy.",
+    epilog="""\b
+    Examples:
+      leakyrelu bench
+      OMP_NUM_THREADS=1 leakyrelu bench""",
+)
+def bench() -> None:
+    """Time the functions on arrays beside numpy.copyto of as many bytes, which memory limits.
+
+    Printed are the bytes read and written a second, and the part that this is of the copy's. The
+    copy has one thread. Takes some 15 seconds and half a GiB.
+    """
+    from leakyrelu import _bench
+
+    click.echo(f"target: {_core.targets()[2]}, threads: {leakyrelu.get_num_threads()}")
+    click.echo(_bench.heading())
+    for row in _bench.measure():
+        click.echo(_bench.line(row))
 
 
 @cli.command(

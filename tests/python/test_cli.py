@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib.util
 import os
 import pty
 import re
@@ -23,7 +24,7 @@ import numpy as np
 import pytest
 
 import leakyrelu
-from leakyrelu import _apply, _core
+from leakyrelu import _apply, _bench, _core
 
 Array = np.ndarray[Any, Any]
 
@@ -643,6 +644,79 @@ def test_plot_says_how_to_get_matplotlib(tmp_path: Path) -> None:
     assert_fails(result, 1, "pip install 'leakyrelu[plot]'")
 
 
+# bench
+
+
+# The command with limits so small that only the form of what it prints means something.
+SMALL_BENCH = (
+    "from leakyrelu import _bench, cli\n"
+    "_bench.SIZES, _bench.ROUNDS, _bench.BLOCK_SECONDS = (1 << 10, 1 << 20), {rounds}, 1e-4\n"
+    "cli.main()\n"
+)
+
+
+def run_small_bench(**options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", SMALL_BENCH.format(rounds=2), "bench"]
+    defaults: dict[str, Any] = {"env": ENVIRONMENT, "timeout": 60, "capture_output": True}
+    return subprocess.run(command, check=False, text=True, **(defaults | options))
+
+
+def test_bench_prints_a_line_for_each_dtype_and_size() -> None:
+    result = run_small_bench()
+    assert_succeeds(result)
+    threads, heading, *lines = result.stdout.splitlines()
+    assert threads == f"target: {_core.targets()[2]}, threads: 2"
+    assert heading.split() == ["dtype", "array", "copy", "forward", "with", "mask", "backward"]
+    names = [(dtype.name, size) for dtype in _bench.dtypes() for size in ("1 KiB", "1 MiB")]
+    assert len(lines) == len(names)
+    for line, (dtype, size) in zip(lines, names, strict=True):
+        speed = r" +\d+\.\d GB/s"
+        assert re.fullmatch(rf"{dtype} +{size}{speed}({speed} \d+\.\d\d){{3}}", line), line
+        assert len(line) == len(heading)
+
+
+def test_bench_knows_every_dtype_that_is_there() -> None:
+    names = [dtype.name for dtype in _bench.dtypes()]
+    assert set(names) - {"bfloat16"} == set(_core.DTYPES) - {"bfloat16"}
+    assert ("bfloat16" in names) == (importlib.util.find_spec("ml_dtypes") is not None)
+
+
+def test_bench_times_functions_that_compute() -> None:
+    for dtype in _bench.dtypes():
+        names = _bench._operands(dtype, 1000)
+        x, results = names["x"], []
+        for statement in _bench.STATEMENTS.values():
+            names["y"].fill(0)
+            eval(statement, names)
+            results.append(names["y"].copy())
+        assert np.array_equal(results[0], x)
+        for result in results[1:]:  # backward's gradient is x
+            assert_same_bits(result, oracle(x, 0.01))
+
+
+def test_bench_needs_nothing_but_numpy(tmp_path: Path) -> None:
+    (tmp_path / "shim").mkdir()
+    for name in ("ml_dtypes", "torch", "matplotlib"):
+        (tmp_path / f"shim/{name}.py").write_text("raise ImportError('not here')")
+    path = os.pathsep.join(filter(None, [str(tmp_path / "shim"), os.environ.get("PYTHONPATH")]))
+    result = run_small_bench(env=ENVIRONMENT | {"PYTHONPATH": path})
+    assert_succeeds(result)
+    assert [line.split()[0] for line in result.stdout.splitlines()[2::2]] == ["float32", "float64", "float16"]
+
+
+def test_bench_stops_when_it_is_interrupted() -> None:
+    command = [sys.executable, "-u", "-c", SMALL_BENCH.format(rounds=10**9), "bench"]
+    child = subprocess.Popen(
+        command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+    )
+    assert child.stdout is not None
+    for _ in range(2):
+        child.stdout.readline()
+    child.send_signal(signal.SIGINT)
+    _, errors = child.communicate(timeout=30)
+    assert (child.returncode, errors) == (1, "leakyrelu: error: interrupted\n")
+
+
 # info, help and the rest
 
 
@@ -681,11 +755,11 @@ def test_help_names_the_commands(arguments: list[str]) -> None:
     result = run(*arguments)
     assert_succeeds(result)
     assert result.stdout.startswith("Usage: leakyrelu ")
-    for command in ("apply", "info", "plot"):
+    for command in ("apply", "bench", "info", "plot"):
         assert f"\n  {command} " in result.stdout
 
 
-@pytest.mark.parametrize("command", ["apply", "info", "plot"])
+@pytest.mark.parametrize("command", ["apply", "bench", "info", "plot"])
 def test_help_of_a_command_shows_an_example(command: str) -> None:
     result = run(command, "--help")
     assert_succeeds(result)
@@ -705,6 +779,8 @@ def test_help_of_a_command_shows_an_example(command: str) -> None:
         ["apply", "x.npy", "y.npy", "--negative-slope", "steep"],
         ["plot", "--gradient=1"],
         ["info", "all"],
+        ["bench", "--json"],
+        ["bench", "all"],
     ],
     ids=" ".join,
 )
