@@ -1,0 +1,150 @@
+"""The figures that are wanted, each beside what was measured. Nothing here fails: what misses is marked."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks import cases, kernels, native, peers, training
+from benchmarks.measure import Spread, ratio
+
+MIB = 2**20
+# Nothing is to be left of the cache; less than this is the noise of a process's own memory.
+_NOTHING = 1 * MIB
+
+_HOW = {peers.OURS: "Python, fresh output", peers.OURS_OUT: "Python, out=", native.OURS_C: "C"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """`found` is None where it was not measured, for the reason in `note`."""
+
+    what: str
+    threads: int | None
+    found: Spread | None
+    wanted: float
+    at_most: bool = False
+    unit: str = ""
+    note: str = ""
+
+    @property
+    def is_met(self) -> bool:
+        if self.found is None:
+            return False
+        return self.found.median <= self.wanted if self.at_most else self.found.median >= self.wanted
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How many times the other side's time is to be ours."""
+
+    what: str
+    times: float
+    operation: str
+    elements: int
+    dtype: str = "float32"
+    layout: str = "contiguous"
+    other: str = peers.TORCH
+    ours: str = peers.OURS_TORCH
+    threads: int | None = None  # None: all numbers of them
+
+    def rows(self, document: dict[str, Any]) -> Iterator[Row]:
+        key = {k: getattr(self, k) for k in ("operation", "elements", "dtype", "layout")}
+        what = f"{self.what}, over {self.other}"
+        if self.threads:
+            key["threads"] = self.threads
+        results = [result for result in document["cases"] if key.items() <= result.items()]
+        for result in results:
+            sides = result["sides"]
+            absent = [side for side in (self.other, self.ours) if side not in sides]
+            found = None if absent else ratio(sides[self.other], sides[self.ours])
+            yield Row(what, result["threads"], found, self.times, note=f"no {', '.join(absent)}" if absent else "")
+        if not results:
+            yield Row(what, None, None, self.times, note="not measured")
+
+
+def _over_other_sides(document: dict[str, Any]) -> Iterator[Wanted]:
+    yield Wanted("2 elements, function", 3, cases.FORWARD, cases.TINY)
+    yield Wanted("2 elements, function with gradient", 1.7, cases.KEEPING, cases.TINY)
+    yield Wanted("2 elements, module", 1.9, cases.MODULE, cases.TINY)
+    for elements in (10_000, 100_000):
+        yield Wanted(f"{_count(elements)}, forward", 1.5, cases.FORWARD, elements)
+        yield Wanted(f"{_count(elements)}, backward by autograd.grad", 1.5, cases.BACKWARD, elements)
+        yield Wanted(f"{_count(elements)}, backward operator", 1.5, cases.BACKWARD_OPERATOR, elements)
+    yield Wanted(f"{_count(10**6)}, forward", 1.8, cases.FORWARD, 10**6)
+    for elements in (10**7, cases.HUGE):
+        yield Wanted(f"{_count(elements)}, forward", 4, cases.FORWARD, elements)
+        yield Wanted(f"{_count(elements)}, forward and backward", 3.5, cases.FORWARD_AND_BACKWARD, elements)
+        yield Wanted(
+            f"{_count(elements)}, forward, arrays",
+            1.2,
+            cases.FORWARD,
+            elements,
+            other=peers.ONNXRUNTIME,
+            ours=peers.OURS,
+        )
+    plain = {"operation": cases.IN_PLACE, "dtype": "float32", "layout": "contiguous"}
+    sizes = {result["elements"] for result in document["cases"] if plain.items() <= result.items()}
+    for elements in sorted(sizes) or [cases.TINY]:
+        times = 1.2 if elements < 100_000 else 1.0
+        yield Wanted(f"{_count(elements)}, in place", times, cases.IN_PLACE, elements)
+    for operation in (cases.FORWARD, cases.BACKWARD):
+        for ours in (peers.OURS, peers.OURS_OUT, native.OURS_C):
+            what = f"{_count(cases.HUGE)}, {operation}, {_HOW[ours]}"
+            yield Wanted(what, 0.9, operation, cases.HUGE, other=native.STREAM, ours=ours)
+    for operation in (cases.FORWARD, cases.KEEPING, cases.BACKWARD):
+        for ours in (peers.OURS_OUT, native.OURS_C):
+            what = f"64 Ki in cache, {operation}, {_HOW[ours]}"
+            yield Wanted(what, 0.8, operation, cases.CACHED, other=native.MEMCPY, ours=ours, threads=1)
+    for layout in ("transposed", "sliced", "stepped"):
+        yield Wanted(f"{_count(10**6)} {layout}, forward", 1.3, cases.FORWARD, 10**6, layout=layout)
+    for dtype, times in (("float64", 1.5), ("float16", 1.25), ("bfloat16", 1.25)):
+        yield Wanted(f"{_count(100_000)} {dtype}, forward", times, cases.FORWARD, 100_000, dtype)
+        yield Wanted(f"{_count(cases.HUGE)} {dtype}, forward", 3, cases.FORWARD, cases.HUGE, dtype)
+        if dtype != "float64":
+            yield Wanted(f"{_count(10**7)} {dtype}, forward", 1.1, cases.FORWARD, 10**7, dtype)
+
+
+def _kernels(document: dict[str, Any]) -> Iterator[Row]:
+    size = "256KiB"
+    speeds = {
+        (run["dtype"], run["kernel"]): run["bytes_a_second"]
+        for run in document["kernels"]
+        if run["size"] == size and run["target"] in ("", document["target"])
+    }
+    copy = speeds.get(("", "memcpy"))
+    for kernel, name in kernels.KERNELS.items():
+        speed = speeds.get(("float32", kernel))
+        found = ratio(speed, copy) if speed and copy else None
+        what = f"64 Ki in cache, {name}, kernel alone, over memcpy"
+        yield Row(what, 1, found, 0.8, note="" if found else "not measured")
+
+
+def _training(document: dict[str, Any]) -> Iterator[Row]:
+    for run in document["training"]:
+        if run["model"] != training.HIFIGAN:
+            continue
+        what, sides = f"HiFi-GAN, {run['input']}, training step", (peers.TORCH, peers.OURS_TORCH)
+        theirs, ours = (run["seconds"][side] for side in sides)
+        yield Row(f"{what}, time over torch", run["threads"], ratio(theirs, ours), 1.0)
+        theirs, ours = (run["peak"][side] for side in sides)
+        part = ours / theirs
+        yield Row(f"{what}, peak memory", run["threads"], Spread(part, part, part), 0.7, at_most=True)
+
+
+def _cache(document: dict[str, Any]) -> Row:
+    what, cache = "left resident after empty_cache()", document["cache"]
+    if "missing" in cache:
+        return Row(what, None, None, _NOTHING / MIB, True, " MiB", cache["missing"])
+    left = cache["left"] / MIB
+    note = f"{cache['kept'] / MIB:.0f} MiB before it"
+    return Row(what, None, Spread(left, left, left), _NOTHING / MIB, True, " MiB", note)
+
+
+def rows(document: dict[str, Any]) -> list[Row]:
+    """All of them, in the order in which they are wanted."""
+    found = [row for wanted in _over_other_sides(document) for row in wanted.rows(document)]
+    return [*found, *_kernels(document), *_training(document), _cache(document)]
+
+
+def _count(elements: int) -> str:
+    return f"{elements:,}".replace(",", " ")

@@ -1,0 +1,317 @@
+"""What ./dev bench computes with its times, and that it runs where its peers are missing. No speed is asserted."""
+
+import importlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import torch
+
+import leakyrelu
+from benchmarks import bench, cases, exactness, measure, native, peers, plots, report, targets, training
+from benchmarks.cases import Case
+from benchmarks.data import Data, as_array, normal_numbers, numpy_dtype, oracle, same
+from benchmarks.measure import Budget, Side, Spread
+
+QUICK = Budget(0.01, 3, 5)
+
+
+@pytest.fixture(autouse=True)
+def _settings_of_the_process() -> Iterator[None]:
+    """Puts back what the bench sets, for the tests that share this process."""
+    threads, ours, wide = torch.get_num_threads(), leakyrelu.get_num_threads(), jax.config.jax_enable_x64
+    yield
+    torch.set_num_threads(threads)
+    leakyrelu.set_num_threads(ours)
+    jax.config.update("jax_enable_x64", wide)
+
+
+# Statistics and timing
+
+
+def test_spread_is_the_median_between_its_quartiles() -> None:
+    assert measure.spread([5, 1, 4, 2, 3]) == (2, 3, 4)
+    assert measure.spread([7]) == (7, 7, 7)
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    # A round that is ten times as slow for both says the same.
+    assert measure.ratio([2, 40, 8], [1, 20, 4]) == (2, 2, 2)
+    with pytest.raises(ValueError):
+        measure.ratio([1, 2], [1])
+
+
+def test_measure_takes_turns_and_gives_every_side_as_many_rounds() -> None:
+    calls: list[str] = []
+    names = {"sleep": lambda name: (calls.append(name), measure.time.sleep(0.004))}
+    rounds = measure.measure([Side(name, f"sleep({name!r})", names) for name in "ab"], QUICK)
+    assert list(rounds) == ["a", "b"]
+    assert [len(each) for each in rounds.values()] == [3, 3]
+    assert all(seconds >= 0.004 for each in rounds.values() for seconds in each)
+    assert calls == list("ab" + "ab" + "ba" + "ab"), "once to see how long it takes, then in turn"
+
+
+def test_a_side_has_a_result_as_its_value_or_elsewhere() -> None:
+    assert Side("", "f(2)", {"f": lambda x: x + 1}).run() == 3
+    assert Side("", "y.append(5)", {"y": []}, "y[0]").run() == 5
+
+
+# Data and oracle
+
+
+@pytest.mark.parametrize("name", cases.DTYPES)
+def test_numbers_and_their_hundredths_are_normal(name: str) -> None:
+    dtype = numpy_dtype(name)
+    numbers = normal_numbers(dtype, 3000, seed=0)
+    assert numbers.dtype == dtype
+    assert 0.4 < np.mean(numbers > 0) < 0.6
+    smallest = float(torch.finfo(getattr(torch, name)).smallest_normal)
+    assert np.abs(numbers.astype(float)).min() * cases.SLOPE > smallest
+
+
+def test_oracle_is_the_contract() -> None:
+    x = np.array([2, -2, 0.0, -0.0, np.nan, np.inf, -np.inf], np.float32)
+    expected = np.array([2, 1, -0.0, 0.0, np.nan, np.inf, np.inf], np.float32)
+    assert same(oracle(x, x, -0.5), expected).all()
+    assert same(np.array([0.0]), np.array([-0.0])).tolist() == [False]
+    assert same(oracle(x, np.ones_like(x), 0.25), np.where(x > 0, 1, np.float32(0.25))).all()
+
+
+@pytest.mark.parametrize("layout", ["contiguous", *cases.LAYOUTS])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_arrays_and_tensors_of_a_case_are_the_same(layout: str, dtype: str) -> None:
+    data = Data(Case(cases.FORWARD, 10**6, 1, dtype, layout))
+    assert data.x.size == 10**6
+    assert data.x.flags.c_contiguous == (layout == "contiguous")
+    assert [stride * data.x.itemsize for stride in data.tensor.stride()] == list(data.x.strides)
+    assert same(as_array(data.tensor), data.x).all()
+    assert data.leaf().is_leaf
+    assert data.tensor.is_contiguous(memory_format=torch.channels_last) == (layout == "channels_last")
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_no_case_is_measured_twice(full: bool) -> None:
+    grid = list(cases.grid(full, 2))
+    assert len(set(grid)) == len(grid)
+    assert {case.threads for case in grid} == {1, 2}
+
+
+def test_every_size_and_dtype_has_its_wanted_figures_in_both_forms() -> None:
+    for full in (False, True):
+        document = empty_document()
+        for case in cases.grid(full, 2):
+            document["cases"].append(result_of(case, {}))
+        notes = {row.note for row in targets.rows(document) if " over " in row.what and "kernel" not in row.what}
+        assert "not measured" not in notes
+
+
+# Exactness
+
+
+class Wrong(peers.NumpyMaximum):
+    differs = frozenset()
+
+
+def test_a_side_with_other_bits_is_found_unless_it_is_known_to_have_them() -> None:
+    with pytest.raises(AssertionError, match=r"forward of float32, slope 0\.0: other bits at infinities"):
+        list(exactness.check(Wrong(), 1))
+    found = list(exactness.check(peers.NumpyMaximum(), 1))
+    assert {"differs": ["infinities"], "slope": 0.0}.items() <= found[1].items()
+    assert [entry["differs"] for entry in exactness.check(peers.NumpyWhere(), 1)] == [[]] * 16
+
+
+def test_ours_and_torch_give_the_oracles_bits() -> None:
+    for peer in peers.python_peers(False, 1)[0]:
+        if peer.name in (peers.OURS, peers.OURS_OUT, peers.OURS_TORCH, peers.TORCH):
+            assert not any(entry["differs"] for entry in exactness.check(peer, 1)), peer.name
+
+
+# The run
+
+
+def small_bench(tmp_path: Path) -> bench.Bench:
+    """Without native sides, and without the one that takes long to compile."""
+    made = bench.Bench(tmp_path, full=False)
+    made.sides = [side for side in made.sides if side.name != peers.COMPILE]
+    return made
+
+
+def test_what_is_missing_is_said_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = {"numba", "onnxruntime", "jax"}
+    there = importlib.import_module
+
+    def import_module(name: str) -> Any:
+        if name in absent:
+            raise ImportError(f"No module named\n{name!r}")
+        return there(name)
+
+    monkeypatch.setattr(importlib, "import_module", import_module)
+    made = small_bench(tmp_path)
+    missing = made.document["missing"]
+    assert set(missing) == {peers.NUMBA, peers.ONNXRUNTIME, peers.JAX, "the native sides"}
+    assert missing[peers.NUMBA] == "ImportError: No module named 'numba'"
+    assert native.LIBRARY in missing["the native sides"]
+    assert not any("\n" in line for line in report.lines(made.document))
+
+
+def test_a_side_that_fails_is_left_out_and_ours_may_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = small_bench(tmp_path)
+    case = Case(cases.FORWARD, 2, 1)
+    monkeypatch.setattr(peers.NumpyWhere, "side", lambda *_: Side("np.where", "x + 1", {"x": np.zeros(2)}))
+    made.run([case])
+    assert "np.where" in made.document["missing"]
+    assert "np.where" not in made.document["cases"][0]["sides"]
+    monkeypatch.setattr(peers.Ours, "side", lambda *_: Side("leakyrelu", "x + 1", {"x": np.zeros(2)}))
+    with pytest.raises(AssertionError, match="other bits"):
+        made.run([case])
+
+
+def test_the_smallest_cases_run_and_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "QUICK", QUICK)
+    made = small_bench(tmp_path)
+    made.run(case for case in cases.grid(False, made.cores) if case.elements == cases.TINY)
+    made.document["machine"]["load at the start"] = "0"
+    document = json.loads(json.dumps(made.document))
+    operations = [result["operation"] for result in document["cases"]]
+    assert len(operations) == len(set(operations)) == 6
+    for result in document["cases"]:
+        assert {peers.TORCH, peers.OURS_TORCH} <= set(result["sides"])
+    rows = {row.what: row for row in targets.rows(document)}
+    assert rows["2 elements, function, over torch"].found is not None
+    page = report.page(document, plots.draw(document, tmp_path))
+    assert "## Wanted figures" in page
+
+
+# The report
+
+
+def empty_document() -> dict[str, Any]:
+    return {
+        "full": False,
+        "date": "2024-01-01 00:00",
+        "machine": {"processor": "one of many"},
+        "target": "AVX2",
+        "missing": {"XNNPACK": "it was not there"},
+        "notes": ["A note"],
+        "exactness": [],
+        "cases": [],
+        "multiplications_a_second": {"1": 1e11, "2": 2e11},
+        "kernels": [],
+        "training": [],
+        "cache": {"missing": "this leakyrelu has no empty_cache()"},
+    }
+
+
+def result_of(case: Case, sides: dict[str, list[float]]) -> dict[str, Any]:
+    fields = ("operation", "elements", "threads", "dtype", "layout", "slope", "bytes_moved")
+    return {name: getattr(case, name) for name in fields} | {"sides": sides}
+
+
+def canned_document() -> dict[str, Any]:
+    document = empty_document()
+    document["cases"] = [
+        result_of(Case(cases.FORWARD, 2, 2), {peers.TORCH: [4e-6, 3e-6, 5e-6], peers.OURS_TORCH: [1e-6] * 3}),
+        result_of(
+            Case(cases.FORWARD, cases.HUGE, 2),
+            {
+                peers.TORCH: [0.2, 0.2, 0.2],
+                peers.OURS_TORCH: [0.1, 0.1, 0.1],
+                peers.OURS: [0.05] * 3,
+                native.OURS_C: [0.05] * 3,
+                native.STREAM: [0.04] * 3,
+            },
+        ),
+        result_of(Case(cases.FORWARD, 10**6, 2, layout="sliced"), {peers.TORCH: [0.2], peers.OURS_TORCH: [0.1]}),
+    ]
+    kernel = {"size": "256KiB", "elements_a_ns": [12.0] * 3}
+    document["kernels"] = [
+        kernel | {"dtype": "", "target": "", "kernel": "memcpy", "bytes_a_second": [1e11] * 3},
+        *(
+            kernel | {"dtype": dtype, "target": target, "kernel": name, "bytes_a_second": [9e10] * 3}
+            for dtype in cases.DTYPES
+            for target, name in (
+                ("", "plain_loop"),
+                ("AVX2", "forward"),
+                ("AVX2", "forward_mask"),
+                ("AVX2", "backward"),
+            )
+        ),
+    ]
+    document["training"] = [
+        {
+            "model": training.HIFIGAN,
+            "input": "48 frames",
+            "threads": 2,
+            "seconds": {peers.TORCH: [1.0, 1.1], peers.OURS_TORCH: [1.0, 1.0]},
+            "peak": {peers.TORCH: 100 << 20, peers.OURS_TORCH: 80 << 20},
+        }
+    ]
+    document["cache"] = {"kept": 512 << 20, "left": 4096, "stats": {}}
+    document["exactness"] = [
+        {"side": "oneDNN", "operation": "forward", "dtype": "float32", "slope": 0.0, "differs": ["zeros", "NaN"]},
+        {"side": "torch", "operation": "forward", "dtype": "float32", "slope": 0.0, "differs": []},
+    ]
+    return document
+
+
+def test_wanted_figures_are_met_missed_or_not_measured_and_none_is_hidden() -> None:
+    rows = {row.what: row for row in targets.rows(canned_document())}
+    function = rows["2 elements, function, over torch"]
+    assert (function.found, function.is_met) == (Spread(3.5, 4, 4.5), True)
+    forward = rows["64 000 000, forward, over torch"]
+    assert (forward.found, forward.wanted, forward.is_met) == (Spread(2, 2, 2), 4, False)
+    copy = rows["64 000 000, forward, C, over copy, streaming stores"]
+    assert copy.found is not None
+    assert (round(copy.found.median, 3), copy.is_met) == (0.8, False)
+    other = rows["64 000 000, forward, arrays, over onnxruntime"]
+    assert (other.found, other.is_met, other.note) == (None, False, "no onnxruntime")
+    peak = rows["HiFi-GAN, 48 frames, training step, peak memory"]
+    assert (peak.at_most, peak.is_met) == (True, False)
+    assert rows["HiFi-GAN, 48 frames, training step, time over torch"].is_met
+    assert rows["64 Ki in cache, forward, kernel alone, over memcpy"].is_met
+    assert rows["left resident after empty_cache()"].is_met
+
+    table = report.wanted_figures(canned_document())
+    verdicts = {row[0]: row[-1] for row in table.rows}
+    assert verdicts["64 000 000, forward, over torch"] == "missed"
+    assert verdicts["64 000 000, forward, arrays, over onnxruntime [no onnxruntime]"] == "not measured"
+    assert len(verdicts) == len(rows) >= len(targets.rows(empty_document())) > 40
+
+
+def test_tables_say_what_was_found() -> None:
+    tables = {table.title: table for table in report.tables(canned_document())}
+    ratios = tables["forward, float32, 2 threads: over ours"]
+    assert ratios.headings == ["", "2", "64 000 000"]
+    assert ratios.rows[0] == ["torch / leakyrelu.torch", "4.00 (3.50 … 4.50)", "2.00 (2.00 … 2.00)"]
+    assert ratios.rows[1][:2] == ["copy, streaming stores / leakyrelu, C", ""]
+    assert tables["forward, float32, 10^6 elements, 2 threads: over ours"].headings == ["", "sliced"]
+    assert tables["forward, float32, 2 threads: time"].rows[0][1] == "4 µs (3.5 µs … 4.5 µs)"
+    assert tables["Kernels alone, 256KiB an array, one thread; memcpy 100.0 GB/s"].rows[0][2] == "0.90 (12.0)"
+    differences = {row[0]: row[2] for row in tables["Whose bits are the oracle's"].rows}
+    assert differences == {"oneDNN": "zeros, NaN: forward of float32 at slope 0", "torch": "nowhere"}
+    assert [row[-1] for row in tables["Training steps, with Adam"].rows] == ["1.05 (1.02 … 1.08)", "0.80"]
+
+
+def test_durations_have_three_digits() -> None:
+    found = [report.duration(seconds) for seconds in (2.5, 0.0301, 4.25e-5, 7.02e-7)]
+    assert found == ["2.5 s", "30.1 ms", "42.5 µs", "702 ns"]
+
+
+@pytest.mark.parametrize("document", [canned_document(), empty_document()], ids=["canned", "empty"])
+def test_the_page_has_it_all(tmp_path: Path, document: dict[str, Any]) -> None:
+    pictures = plots.draw(document, tmp_path)
+    page = report.page(document, pictures)
+    for picture in pictures:
+        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+        assert f"({picture})" in page
+    assert "- processor: one of many" in page
+    assert "- Without XNNPACK: it was not there" in page
+    assert "- A note" in page
+    for table in report.tables(document):
+        assert table.title in page
+        assert table.rich().row_count == len(table.rows)
+        assert all(len(row) == len(table.headings) for row in table.rows)
