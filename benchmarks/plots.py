@@ -56,7 +56,7 @@ def _sizes(document: dict[str, Any]) -> Figure:
             lower.fill_between(elements, below, above, color=colors[side], alpha=0.08, linewidth=0)
         title = f"{operation}, float32, {threads} thread{'s' * (threads > 1)}"
         upper.set(title=title, xscale="log", yscale="log", ylabel="seconds")
-        lower.set(xlabel="elements", ylabel="GB/s read and written (bands: quartiles)", ylim=(0, None))
+        lower.set(xlabel="elements", ylabel="GB/s read and written (bands: quartiles)", yscale="log")
         upper.grid(alpha=0.3)
         lower.grid(alpha=0.3)
     if axes[0][0].lines:

@@ -96,17 +96,19 @@ def exactness(document: Document) -> Table:
     table = Table("Whose bits are the oracle's", ["side", "dtypes", "differs"], note=note)
     for side in dict.fromkeys(entry["side"] for entry in document["exactness"]):
         entries = [entry for entry in document["exactness"] if entry["side"] == side]
-        # The kinds of value that share where they differ, together.
-        places: dict[str, dict[str, None]] = {}
-        for kind in peers.KINDS:
-            for operation in dict.fromkeys(entry["operation"] for entry in entries):
-                where = [entry for entry in entries if entry["operation"] == operation and kind in entry["differs"]]
+        # Where the same kinds of value differ at the same slopes, dtypes are told together.
+        found: dict[tuple[str, str, str], list[str]] = {}
+        for operation, dtype in dict.fromkeys((entry["operation"], entry["dtype"]) for entry in entries):
+            here = [entry for entry in entries if (entry["operation"], entry["dtype"]) == (operation, dtype)]
+            by_slopes: dict[str, list[str]] = {}
+            for kind in peers.KINDS:
+                where = [f"{entry['slope']:g}" for entry in here if kind in entry["differs"]]
                 if where:
-                    found = {f"{entry['slope']:g}": None for entry in where}
-                    at = "every slope" if len(found) == len(cases.CHECKED_SLOPES) else f"slope {', '.join(found)}"
-                    dtypes = _listed(entry["dtype"] for entry in where)
-                    places.setdefault(f"{operation} of {dtypes} at {at}", {})[kind] = None
-        texts = [f"{'all' if len(k) == len(peers.KINDS) else ', '.join(k)}: {place}" for place, k in places.items()]
+                    every = len(where) == len(cases.CHECKED_SLOPES)
+                    by_slopes.setdefault("every slope" if every else f"slope {', '.join(where)}", []).append(kind)
+            for at, kinds in by_slopes.items():
+                found.setdefault((operation, at, ", ".join(kinds)), []).append(dtype)
+        texts = [f"{operation} of {', '.join(d)}, {at}: {kinds}" for (operation, at, kinds), d in found.items()]
         table.rows.append([side, _listed(entry["dtype"] for entry in entries), "; ".join(texts) or "nowhere"])
     return table
 

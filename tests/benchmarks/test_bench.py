@@ -124,6 +124,17 @@ def test_a_side_with_other_bits_is_found_unless_it_is_known_to_have_them() -> No
     assert [entry["differs"] for entry in exactness.check(peers.NumpyWhere(), 1)] == [[]] * 16
 
 
+def test_a_compiled_side_has_a_program_for_each_number_of_threads() -> None:
+    made = peers.Compiled(full=True)
+    codes = set()
+    for threads in (1, 2):
+        case = Case(cases.FORWARD, 2, threads)
+        side = made.side(case, Data(case))
+        assert side is not None
+        codes.add(id(side.names["f"].__wrapped__.__code__))
+    assert len(codes) == 2, "else torch stops compiling after a while and runs it as it is"
+
+
 def test_ours_and_torch_give_the_oracles_bits() -> None:
     for peer in peers.python_peers(False, 1)[0]:
         if peer.name in (peers.OURS, peers.OURS_OUT, peers.OURS_TORCH, peers.TORCH):
@@ -292,7 +303,7 @@ def test_tables_say_what_was_found() -> None:
     assert tables["forward, float32, 2 threads: time"].rows[0][1] == "4 µs (3.5 µs … 4.5 µs)"
     assert tables["Kernels alone, 256KiB an array, one thread; memcpy 100.0 GB/s"].rows[0][2] == "0.90 (12.0)"
     differences = {row[0]: row[2] for row in tables["Whose bits are the oracle's"].rows}
-    assert differences == {"oneDNN": "zeros, NaN: forward of float32 at slope 0", "torch": "nowhere"}
+    assert differences == {"oneDNN": "forward of float32, slope 0: zeros, NaN", "torch": "nowhere"}
     assert [row[-1] for row in tables["Training steps, with Adam"].rows] == ["1.05 (1.02 … 1.08)", "0.80"]
 
 
