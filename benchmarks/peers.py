@@ -51,7 +51,6 @@ class Peer(ABC):
     differs: frozenset[Difference] = frozenset()
     dtypes: tuple[str, ...] = cases.DTYPES
     slopes_are_free = True  # else one that compiles for long, and is checked with the default alone
-    is_slow = False  # on large arrays, where it is measured in the full form alone
 
     @abstractmethod
     def side(self, case: Case, data: Data) -> Side | None:
@@ -179,7 +178,6 @@ class NumpyWhere(Peer):
     """What most people write."""
 
     name = "np.where"
-    is_slow = True
     dtypes = ("float32", "float64")
 
     def side(self, case: Case, data: Data) -> Side | None:
@@ -196,7 +194,6 @@ class NumpyMaximum(Peer):
     """The short form, for slopes from 0 to 1."""
 
     name = "np.maximum"
-    is_slow = True
     dtypes = ("float32", "float64")
     differs = known([cases.FORWARD], dtypes, [0.0], ["infinities"]) | known(
         [cases.FORWARD], dtypes, [1.7], ["normal numbers", "large numbers", "subnormals"]
@@ -246,7 +243,6 @@ class Jax(Peer):
     """The formula under `jax.jit`. XLA cannot be told how many threads to take: it is measured with all alone."""
 
     name = JAX
-    is_slow = True
     differs = known([cases.FORWARD, cases.BACKWARD], cases.DTYPES, cases.CHECKED_SLOPES, ["subnormals"])
 
     def __init__(self, cores: int) -> None:

@@ -120,7 +120,7 @@ def peak(job: Job, side: str) -> int:
     small, x = step.input(job.size // 4), step.input(job.size)
     with SIDES[side]():
         step(small)
-        getattr(leakyrelu, "empty_cache", lambda: None)()
+        leakyrelu.empty_cache()
         return memory.peak_above_base(lambda: (step(x), step(x)))
 
 
@@ -147,25 +147,22 @@ def cache() -> dict[str, Any]:
 
 
 def _cache() -> dict[str, Any]:
-    arrays: Any = leakyrelu
-    if not hasattr(arrays, "empty_cache"):
-        return {"missing": "this leakyrelu has no empty_cache()"}
     x = np.ones(_CACHE_ELEMENTS, np.float32)
     tensor = torch.ones(_CACHE_ELEMENTS)
 
     def work(elements: int) -> None:
-        y, mask = arrays.leaky_relu_with_mask(x[:elements])
-        arrays.leaky_relu_backward(y, mask)
+        y, mask = leakyrelu.leaky_relu_with_mask(x[:elements])
+        leakyrelu.leaky_relu_backward(y, mask)
         leaf = tensor[:elements].detach().requires_grad_()
         torch.autograd.backward(leakyrelu.torch.leaky_relu(leaf).sum())
 
     work(1 << 17)  # starts the threads, whose stacks stay
-    arrays.empty_cache()
+    leakyrelu.empty_cache()
     base = memory.resident()
     for _ in range(3):
         work(_CACHE_ELEMENTS)
-    kept, stats = memory.resident() - base, arrays.memory_stats()
-    arrays.empty_cache()
+    kept, stats = memory.resident() - base, leakyrelu.memory_stats()
+    leakyrelu.empty_cache()
     return {"kept": kept, "left": memory.resident() - base, "stats": stats}
 
 

@@ -213,7 +213,7 @@ def empty_document() -> dict[str, Any]:
         "multiplications_a_second": {"1": 1e11, "2": 2e11},
         "kernels": [],
         "training": [],
-        "cache": {"missing": "this leakyrelu has no empty_cache()"},
+        "cache": {"missing": "not measured"},
     }
 
 
