@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 # Between two looks at the clock, at least.
 BLOCK_SECONDS = 0.003
+# A call that takes so long does so by itself.
+LONG_SECONDS = 0.03
 # Before a block, so that threads which one library leaves spinning do not cost the next one a core.
 PAUSE_SECONDS = 0.002
 
@@ -64,6 +66,8 @@ def measure(sides: Sequence[Side], budget: Budget) -> dict[str, list[float]]:
     counts, once = {}, {}
     for name, timer in timers.items():
         once[name] = timer.timeit(1)
+        if once[name] < LONG_SECONDS:  # unless a hiccup made it long
+            once[name] = min(timer.repeat(3, 1))
         if once[name] < BLOCK_SECONDS:  # then one call is mostly the clock and cold caches
             tries = max(1, min(1000, int(BLOCK_SECONDS / 4 / once[name])))
             once[name] = timer.timeit(tries) / tries

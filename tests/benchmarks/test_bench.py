@@ -47,11 +47,11 @@ def test_ratios_are_taken_within_a_round() -> None:
 
 def test_measure_takes_turns_and_gives_every_side_as_many_rounds() -> None:
     calls: list[str] = []
-    names = {"sleep": lambda name: (calls.append(name), measure.time.sleep(0.004))}
+    names = {"sleep": lambda name: (calls.append(name), measure.time.sleep(0.031))}
     rounds = measure.measure([Side(name, f"sleep({name!r})", names) for name in "ab"], QUICK)
     assert list(rounds) == ["a", "b"]
     assert [len(each) for each in rounds.values()] == [3, 3]
-    assert all(seconds >= 0.004 for each in rounds.values() for seconds in each)
+    assert all(seconds >= 0.031 for each in rounds.values() for seconds in each)
     assert calls == list("ab" + "ab" + "ba" + "ab"), "once to see how long it takes, then in turn"
 
 
