@@ -67,8 +67,9 @@ class Step:
     def __call__(self, x: Tensor) -> float:
         self._optimizer.zero_grad()
         result = self._model(x)
-        outputs: list[Tensor] = [result] if isinstance(result, Tensor) else result
-        loss = torch.stack([output.square().mean() for output in outputs]).sum()
+        # The discriminator's last output is its verdict, and what most who train against it use.
+        result = result if isinstance(result, Tensor) else result[-1]
+        loss = result.square().mean()
         torch.autograd.backward(loss)
         self._optimizer.step()
         return loss.item()
