@@ -26,8 +26,9 @@ namespace {
 constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kMaxPage = size_t{64} << 10;   // the largest of ordinary pages, on any machine
 constexpr size_t kSizeStep = size_t{64} << 10;  // of large buffers, so that one serves for slightly different sizes
-constexpr size_t kMaxKept = 512;
+constexpr size_t kMaxKept = 64;
 constexpr size_t kMaxLoose = 64;
+constexpr int64_t kKeptOfLargest = 2;  // as many of the largest buffer
 constexpr int64_t kMaxLimit = int64_t{1} << 30;
 constexpr int64_t kLimitShare = 8;  // of the machine's memory
 
@@ -190,7 +191,7 @@ class Cache {
   void Empty() {
     UnmapAll([] { return true; });
     const std::lock_guard<std::mutex> lock(mutex_);
-    peak_ = earlier_peak_ = in_use_;
+    lately_ = earlier_ = {in_use_, 0};
   }
 
   void SetLimit(int64_t bytes) {
@@ -201,9 +202,14 @@ class Cache {
     UnmapAll([this] { return cached_ > Room(); });
   }
 
-  bool IsOff() {
+  bool IsFor(size_t bytes) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    return limit_ == 0;
+    return bytes >= large_bytes_ && limit_ > 0;
+  }
+
+  void SetLargeBytes(size_t bytes) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    large_bytes_ = bytes;
   }
 
   // Of what has been unused for long, and of what is more than was in use lately. False, and the trimmer is taken for
@@ -217,7 +223,7 @@ class Cache {
 
   leakyrelu_memory_stats Stats() {
     const std::lock_guard<std::mutex> lock(mutex_);
-    return {in_use_, cached_, limit_, reused_, fresh_};
+    return {in_use_, cached_, limit_, static_cast<int64_t>(large_bytes_), reused_, fresh_};
   }
 
   // A child would share what is kept with its parent until one of them writes to it, and then pay for a copy of what
@@ -278,20 +284,33 @@ class Cache {
 
   void Use(size_t bytes) {
     RollPeak();
-    in_use_ += static_cast<int64_t>(bytes);
-    peak_ = std::max(peak_, in_use_);
+    const auto signed_bytes = static_cast<int64_t>(bytes);
+    in_use_ += signed_bytes;
+    lately_ = {std::max(lately_.in_use, in_use_), std::max(lately_.largest, signed_bytes)};
   }
 
   // Forgets what was in use before the last kIdleSeconds, or up to twice as many.
   void RollPeak() {
     const int64_t now = Now();
-    if (now < peak_since_ + kIdleMilliseconds) return;
-    earlier_peak_ = now < peak_since_ + 2 * kIdleMilliseconds ? peak_ : in_use_;
-    peak_ = in_use_;
-    peak_since_ = now;
+    if (now < lately_since_ + kIdleMilliseconds) return;
+    earlier_ = now < lately_since_ + 2 * kIdleMilliseconds ? lately_ : Peak{in_use_, 0};
+    lately_ = {in_use_, 0};
+    lately_since_ = now;
   }
 
-  int64_t Room() const { return std::min(limit_, std::max(peak_, earlier_peak_) - in_use_); }
+  // How much may be kept: with what is in use no more than was in use at once lately, so that no process needs more
+  // memory than without; and no more than a loop over one operation needs, forward and backward, since all else in the
+  // process has no use for it.
+  int64_t Room() const {
+    return std::min({limit_, std::max(lately_.in_use, earlier_.in_use) - in_use_,
+                     kKeptOfLargest * std::max(lately_.largest, earlier_.largest)});
+  }
+
+  // The most that was in use at once, and the largest buffer.
+  struct Peak {
+    int64_t in_use;
+    int64_t largest;
+  };
 
   std::mutex mutex_;
   Kept kept_[kMaxKept];  // the first kept_count_, oldest first
@@ -301,9 +320,10 @@ class Cache {
   bool has_trimmer_ = false;
   int64_t cached_ = 0;  // the sum of kept_'s bytes
   int64_t in_use_ = 0;
-  int64_t peak_ = 0;          // most that was in use since peak_since_
-  int64_t earlier_peak_ = 0;  // and in the kIdleSeconds before
-  int64_t peak_since_ = 0;
+  Peak lately_ = {0, 0};   // since lately_since_
+  Peak earlier_ = {0, 0};  // in the kIdleSeconds before
+  int64_t lately_since_ = 0;
+  size_t large_bytes_ = kLargeBytes;
   const int64_t default_limit_ = DefaultLimit();
   int64_t limit_ = default_limit_;
   int64_t reused_ = 0;
@@ -328,6 +348,8 @@ void* TrimmerThread(void* /*unused*/) {
 
 }  // namespace
 
+void SetLargeBytes(size_t bytes) { TheCache().SetLargeBytes(bytes); }
+
 size_t AllocatedBytes(void* memory) { return HeaderOf(memory)->used; }
 
 }  // namespace leakyrelu
@@ -337,7 +359,7 @@ using leakyrelu::TheCache;
 void* leakyrelu_alloc(size_t bytes) {
   using namespace leakyrelu;
   if (bytes > PTRDIFF_MAX - 2 * kHugePage) return nullptr;
-  if (bytes < kLargeBytes || TheCache().IsOff()) return AllocatePlain(bytes);
+  if (!TheCache().IsFor(bytes)) return AllocatePlain(bytes);
   const size_t rounded = RoundUp(bytes, kSizeStep);
   if (void* kept = TheCache().Take(rounded)) return kept;
   TheCache().MakeRoom(rounded);

@@ -13,8 +13,10 @@
 
 namespace leakyrelu {
 
-// Smaller buffers are the C library's, which keeps those itself.
-inline constexpr size_t kLargeBytes = size_t{1} << 20;
+// Smaller buffers are the C library's: glibc maps and unmaps anew from here on and reuses what is below. Tests set it
+// lower, so that they need less memory.
+inline constexpr size_t kLargeBytes = size_t{32} << 20;
+void SetLargeBytes(size_t bytes);
 
 // How long an unused buffer is kept, at least; at most twice as long.
 inline constexpr int kIdleSeconds = 5;

@@ -134,6 +134,7 @@ nb::dict MemoryStats() {
   result["in_use"] = stats.in_use;
   result["cached"] = stats.cached;
   result["limit"] = stats.limit;
+  result["large"] = stats.large;
   result["reused"] = stats.reused;
   result["fresh"] = stats.fresh;
   return result;
@@ -150,7 +151,7 @@ NB_MODULE(_core, module) {
   module.def("writable_from_dlpack", &WritableFromDlpack, "source"_a);
   module.def("bfloat16_to_dlpack", &BFloat16ToDlpack, "array"_a.noconvert(), "owner"_a);
   module.def("targets", &Targets);
-  module.attr("LARGE_BYTES") = kLargeBytes;
+  module.def("set_large_bytes", &SetLargeBytes);
   module.def("with_library_memory", &WithLibraryMemory, "make"_a);
   module.def("empty_cache", &leakyrelu_empty_cache, nb::call_guard<nb::gil_scoped_release>());
   module.def("set_cache_limit", &leakyrelu_set_cache_limit, nb::call_guard<nb::gil_scoped_release>());

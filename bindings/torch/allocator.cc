@@ -12,14 +12,18 @@
 namespace leakyrelu::tensors {
 namespace {
 
-// Below as many bytes leakyrelu_alloc has nothing to offer.
-constexpr size_t kLargeBytes = size_t{1} << 20;
+// A tensor of so few bytes is not large, whatever leakyrelu_memory_stats says.
+constexpr size_t kNeverLarge = size_t{1} << 20;
+
+bool IsLarge(size_t bytes) {
+  return bytes >= kNeverLarge && bytes >= static_cast<size_t>(leakyrelu_get_memory_stats().large);
+}
 
 class LargeAllocator final : public c10::Allocator {
  public:
   // A storage asks its allocator again when it is resized, to any size.
   c10::DataPtr allocate(size_t bytes) override {
-    void* data = bytes >= kLargeBytes ? leakyrelu_alloc(bytes) : nullptr;
+    void* data = IsLarge(bytes) ? leakyrelu_alloc(bytes) : nullptr;
     if (data == nullptr) return c10::GetDefaultCPUAllocator()->allocate(bytes);  // where there is none, torch says so
     c10::profiledCPUMemoryReporter().New(data, bytes);
     return {data, data, &Delete, c10::DeviceType::CPU};
@@ -39,7 +43,7 @@ class LargeAllocator final : public c10::Allocator {
 c10::Allocator* AllocatorFor(size_t bytes) {
   static LargeAllocator* const large = new LargeAllocator;  // tensors may outlive everything else
   c10::Allocator* const current = c10::GetCPUAllocator();
-  return bytes >= kLargeBytes && current == c10::GetDefaultCPUAllocator() ? large : current;
+  return IsLarge(bytes) && current == c10::GetDefaultCPUAllocator() ? large : current;
 }
 
 }  // namespace leakyrelu::tensors

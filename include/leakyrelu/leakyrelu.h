@@ -117,7 +117,7 @@ LEAKYRELU_API int32_t leakyrelu_get_num_threads(void);
  * more than 8 threads for each core. */
 LEAKYRELU_API leakyrelu_status leakyrelu_set_num_threads(int32_t num_threads);
 
-/* ---- Large buffers, for outputs. Of 1 MiB and more they lie on huge pages, aligned to 2 MiB, and are kept for reuse
+/* ---- Large buffers, for outputs. Of 32 MiB and more they lie on huge pages, aligned to 2 MiB, and are kept for reuse
  * when they are freed, for fresh pages cost more than LeakyReLU on them. As long as some are kept, a thread of the
  * library sleeps; a child of fork() begins with none. */
 
@@ -132,8 +132,9 @@ LEAKYRELU_API void leakyrelu_empty_cache(void);
 
 /* The most bytes that are kept. 0 turns it off: all buffers are the C library's. A negative number means the default:
  * the environment variable LEAKYRELU_CACHE_LIMIT if it was a number of bytes, else 1 GiB or an eighth of the memory
- * that the process may use, whichever is less. In any case buffers in use and kept ones together are never more than
- * were in use at once in the last seconds, and what nothing has reused for 5 to 10 seconds goes back to the system. */
+ * that the process may use, whichever is less. In any case kept buffers are no more than two of the largest that was in
+ * use in the last seconds, together with those in use no more than were in use at once then, and what nothing has
+ * reused for 5 to 10 seconds goes back to the system. */
 LEAKYRELU_API void leakyrelu_set_cache_limit(int64_t bytes);
 
 /* Of large buffers; those of the C library (while the limit is 0, or when the system refuses others) do not count. */
@@ -141,6 +142,7 @@ typedef struct leakyrelu_memory_stats {
   int64_t in_use; /* bytes handed out and not freed */
   int64_t cached; /* bytes kept */
   int64_t limit;  /* most bytes that may be kept */
+  int64_t large;  /* bytes from which a buffer is large */
   int64_t reused; /* calls of leakyrelu_alloc that got a kept buffer */
   int64_t fresh;  /* calls that got one from the system */
 } leakyrelu_memory_stats;

@@ -16,6 +16,7 @@ Array = TypeVar("Array")
 
 _SUPPORTED = "float16, bfloat16, float32 and float64"
 _UINT8 = np.dtype(np.uint8)
+_NEVER_LARGE = 1 << 20  # bytes: below, memory_stats() need not be asked
 
 # NumPy dtype -> dtype of leakyrelu.h. bfloat16 joins when the first such array comes: importing the
 # library that defines it (ml_dtypes) is left to those who use it.
@@ -183,10 +184,10 @@ def set_num_threads(num_threads: int) -> None:
 def empty_cache() -> None:
     """Gives the memory that is kept for the next large outputs back to the system.
 
-    Outputs and masks of 1 MiB and more, torch's too, lie on huge pages, and their memory is kept for
-    reuse when they are freed, because fresh pages cost more time than LeakyReLU on them. What is in use
-    and what is kept is together never more than was in use at once in the last seconds, and what
-    nothing reuses for some seconds is given back anyway.
+    Outputs of 32 MiB and more, torch's too, lie on huge pages, and their memory is kept for reuse when
+    they are freed, because fresh pages cost more time than LeakyReLU on them. Kept are no more than two
+    of the largest; what is in use and what is kept is together never more than was in use at once in the
+    last seconds; and what nothing reuses for some seconds is given back anyway.
     """
     _core.empty_cache()
 
@@ -212,9 +213,10 @@ def memory_stats() -> dict[str, int]:
     """Returns the state of the memory for large outputs.
 
     Returns:
-        "in_use": bytes of outputs that are not freed; "cached": bytes kept; "limit": most bytes that may
-        be kept; "reused" and "fresh": outputs so far in kept memory and in memory from the system. While
-        the limit is 0 outputs have the C library's memory, which is not counted.
+        "in_use": bytes of large outputs that are not freed; "cached": bytes kept; "limit": most bytes that
+        may be kept; "large": bytes from which an output is large; "reused" and "fresh": large outputs so
+        far in kept memory and in memory from the system. Outputs in the C library's memory, as small ones
+        are, and all while the limit is 0, do not count.
     """
     return _core.memory_stats()
 
@@ -345,7 +347,7 @@ def _output(source: _View, out: Any, name: str, source_name: str) -> NDArray[Any
 
 def _allocate(size: int, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
     """`make()`, an array of `size` bytes; a large one with memory that is kept for the next when it is freed."""
-    return make() if size < _core.LARGE_BYTES else _core.with_library_memory(make)
+    return make() if size < _NEVER_LARGE or size < memory_stats()["large"] else _core.with_library_memory(make)
 
 
 def _empty_like(array: NDArray[Any]) -> NDArray[Any]:

@@ -45,6 +45,7 @@ size_t Threads() {
 class MemoryTest : public testing::Test {
  protected:
   void SetUp() override {
+    leakyrelu::SetLargeBytes(kMiB);
     leakyrelu_set_cache_limit(-1);
     leakyrelu_empty_cache();
     ASSERT_EQ(Stats().in_use, 0) << "an earlier test has not freed what it had";
@@ -243,23 +244,41 @@ TEST_F(MemoryTest, TheDefaultLimit) {
   EXPECT_GT(Stats().limit, kSignedMiB);
 }
 
+TEST_F(MemoryTest, NoMoreThanTwoOfTheLargest) {
+  std::vector<void*> buffers;
+  for (size_t size : std::vector<size_t>{9, 3, 3, 3, 3, 3, 3, 3}) buffers.push_back(leakyrelu_alloc(size * kMiB));
+  for (void* buffer : buffers) leakyrelu_free(buffer);
+  EXPECT_EQ(Stats().cached, 18 * kSignedMiB);
+}
+
 TEST_F(MemoryTest, EmptyCacheGivesAllBack) {
   std::vector<void*> buffers;
-  for (size_t i = 1; i <= 20; ++i) buffers.push_back(leakyrelu_alloc(i * kMiB));
+  for (size_t size : std::vector<size_t>{1, 2, 3, 4, 5, 9, 6}) buffers.push_back(leakyrelu_alloc(size * kMiB));
   for (void* buffer : buffers) leakyrelu_free(buffer);
-  EXPECT_EQ(Stats().cached, 210 * kSignedMiB);
+  EXPECT_EQ(Stats().cached, 15 * kSignedMiB);
   leakyrelu_empty_cache();
   EXPECT_EQ(Stats().cached, 0);
   for (void* buffer : buffers) EXPECT_FALSE(IsMapped(buffer));
 }
 
 TEST_F(MemoryTest, MoreBuffersThanCanBeKept) {
-  std::vector<void*> buffers;
-  for (int i = 0; i < 600; ++i) buffers.push_back(leakyrelu_alloc(kMiB));
+  std::vector<void*> buffers = {leakyrelu_alloc(100 * kMiB)};
+  for (int i = 0; i < 100; ++i) buffers.push_back(leakyrelu_alloc(kMiB));
   for (void* buffer : buffers) leakyrelu_free(buffer);
   EXPECT_EQ(Stats().in_use, 0);
-  EXPECT_LE(Stats().cached, 600 * kSignedMiB);
-  EXPECT_GE(Stats().cached, 500 * kSignedMiB);
+  EXPECT_LE(Stats().cached, 200 * kSignedMiB);
+  EXPECT_GE(Stats().cached, 100 * kSignedMiB);
+}
+
+TEST_F(MemoryTest, WhatIsLargeByDefault) {
+  leakyrelu::SetLargeBytes(leakyrelu::kLargeBytes);
+  void* small = leakyrelu_alloc(32 * kMiB - 1);
+  EXPECT_EQ(Stats().in_use, 0);
+  void* large = leakyrelu_alloc(32 * kMiB);
+  EXPECT_EQ(Stats().in_use, 32 * kSignedMiB);
+  EXPECT_EQ(Stats().large, 32 * kSignedMiB);
+  leakyrelu_free(small);
+  leakyrelu_free(large);
 }
 
 TEST_F(MemoryTest, IdleBuffersGoAndSoDoesTheThread) {
