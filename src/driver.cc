@@ -159,6 +159,10 @@ class Walk {
     const int64_t unit = job_.mask != nullptr ? 8 : 1;
     const int64_t buffer_elements = static_cast<int64_t>(kBufferBytes / job_.itemsize);
     const int64_t run_length = plan_.loops[plan_.dims - 1].extent;
+    if (plan_.loops[plan_.dims - 1].in_stride == 0 && out_ != Contiguity::kNone && run_length % unit == 0 &&
+        run_length >= kShortRun) {
+      return RepeatedRange(begin, end);
+    }
     const bool direct = in_ != Contiguity::kNone && out_ != Contiguity::kNone && run_length >= ShortRun(run_length);
 
     Cursor cursor(plan_, begin);
@@ -171,6 +175,29 @@ class Walk {
         count = whole > 0 ? whole : std::min(unit, end - begin);
       }
       Chunk(&cursor, begin, count);
+      begin += count;
+    }
+  }
+
+  // Where each run of the input is one element again and again, as in the gradient of a sum: the buffer is filled once
+  // for each element, so that little but the output moves.
+  void RepeatedRange(int64_t begin, int64_t end) const {
+    alignas(64) std::byte buffer[kBufferBytes];
+    const int64_t buffer_elements = static_cast<int64_t>(kBufferBytes / job_.itemsize);
+    const std::byte* element = nullptr;  // of which the buffer holds so many
+    int64_t filled = 0;
+    Cursor cursor(plan_, begin);
+    while (begin < end) {
+      const int64_t count = std::min({cursor.RunLength(), end - begin, buffer_elements});
+      if (In(cursor) != element || count > filled) {
+        element = In(cursor);
+        filled = count;
+        Cursor source = cursor;
+        Copy<Direction::kGather>(&source, buffer, count);
+      }
+      KernelFor(count)(buffer, job_.out != nullptr ? Out(cursor) : nullptr,
+                       job_.mask != nullptr ? job_.mask + begin / 8 : nullptr, static_cast<size_t>(count), job_.slope);
+      cursor.Skip(count);
       begin += count;
     }
   }

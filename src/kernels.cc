@@ -97,7 +97,8 @@ HWY_INLINE uint64_t Rest(const T* in, T* out, uint64_t word, typename L::Slope s
   const size_t whole = elements / lanes * lanes;
   uint64_t written = Vectors<L, mode, Stores::kCached>(in, out, word, slope, whole);
   if (whole == elements) return written;
-  if (whole > 0 && in != out) {
+  const bool in_place = mode != Mode::kMaskOnly && in == out;
+  if (whole > 0 && !in_place) {
     // The last vector that fits. Some of its elements are done a second time, which in place would be wrong.
     const size_t i = elements - lanes;
     return written |

@@ -36,7 +36,9 @@ std::optional<int64_t> ReadBytes(const std::string& path) {
 int64_t LeastLimit(const std::string& mount, std::string group, const std::string& file) {
   int64_t least = std::numeric_limits<int64_t>::max();
   while (true) {
-    least = std::min(least, ReadBytes(mount + group + "/" + file).value_or(least));
+    std::string path = mount;
+    path.append(group).append("/").append(file);
+    least = std::min(least, ReadBytes(path).value_or(least));
     if (group.empty()) return least;
     group.erase(std::min(group.rfind('/'), group.size() - 1));
   }
@@ -50,12 +52,12 @@ int64_t FindCacheBytes(const std::string& root) {
   int64_t bytes = kUsualCacheBytes;
   for (int i = 0;; ++i) {
     const std::string index = root + "/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(i);
-    const std::optional<int64_t> this_level = ReadBytes(index + "/level");
-    if (!this_level) return bytes;
-    const std::optional<int64_t> size = ReadBytes(index + "/size");
-    if (*this_level > level && size.value_or(0) > 0) {
-      level = *this_level;
-      bytes = *size;
+    const int64_t this_level = ReadBytes(index + "/level").value_or(0);
+    if (this_level == 0) return bytes;
+    const int64_t size = ReadBytes(index + "/size").value_or(0);
+    if (this_level > level && size > 0) {
+      level = this_level;
+      bytes = size;
     }
   }
 }

@@ -4,17 +4,17 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <mutex>
 #include <system_error>
 
@@ -343,8 +343,11 @@ void* TrimmerThread(void* /*unused*/) {
   return nullptr;
 }
 
-[[maybe_unused]] const int registered = pthread_atfork(
-    [] { TheCache().BeforeFork(); }, [] { TheCache().AfterForkInParent(); }, [] { TheCache().AfterForkInChild(); });
+void BeforeFork() noexcept { TheCache().BeforeFork(); }
+void AfterForkInParent() noexcept { TheCache().AfterForkInParent(); }
+void AfterForkInChild() noexcept { TheCache().AfterForkInChild(); }
+
+[[maybe_unused]] const int registered = pthread_atfork(BeforeFork, AfterForkInParent, AfterForkInChild);
 
 }  // namespace
 

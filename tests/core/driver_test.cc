@@ -82,6 +82,41 @@ TEST_P(DriverTest, SeveralBuffersFull) {
   }
 }
 
+TEST_P(DriverTest, RunsOfOneElementRepeated) {
+  const DType dtype = GetParam();
+  const int64_t bytes = oracle::FormatOf(dtype).bytes;
+  Random random(1);
+  const std::vector<uint64_t> special = oracle::SpecialValues(dtype);
+  for (int64_t length : {64, 100, 256, 1000, 5000, 8200}) {
+    for (int64_t row_stride : {0, 1, 2}) {
+      for (bool wants_mask : {false, true}) {
+        SCOPED_TRACE(testing::Message() << length << " elements, stride " << row_stride << ", mask " << wants_mask);
+        constexpr int64_t kRows = 5;
+        std::vector<uint64_t> x(2 * kRows);  // as aligned as any dtype asks
+        for (int64_t i = 0; i < 2 * kRows; ++i) {
+          test_util::Store(reinterpret_cast<std::byte*>(x.data()) + i * bytes, bytes, random.Pick(special));
+        }
+        std::vector<std::byte> y(static_cast<size_t>(kRows * length * bytes), test_util::kCanary);
+        std::vector<uint8_t> mask(leakyrelu_mask_bytes(kRows * length), 0xA5);
+        const int64_t shape[] = {kRows, length};
+        const int64_t strides[] = {row_stride, 0};
+        const leakyrelu_array in = {x.data(), test_util::ApiDType(dtype), 2, shape, strides};
+        const leakyrelu_array out = {y.data(), test_util::ApiDType(dtype), 2, shape, nullptr};
+        ASSERT_EQ(leakyrelu_forward(&in, &out, -0.2, wants_mask ? mask.data() : nullptr, nullptr), LEAKYRELU_OK);
+        for (int64_t i = 0; i < kRows * length; ++i) {
+          const int64_t element = i / length * row_stride;
+          const uint64_t value = test_util::Load(reinterpret_cast<std::byte*>(x.data()) + element * bytes, bytes);
+          ASSERT_TRUE(oracle::Same(dtype, test_util::Load(&y[static_cast<size_t>(i * bytes)], bytes),
+                                   oracle::Forward(dtype, value, -0.2)))
+              << "element " << i;
+          if (!wants_mask) continue;
+          ASSERT_EQ(test_util::MaskBit(mask.data(), i), oracle::IsPositive(dtype, value)) << "bit " << i;
+        }
+      }
+    }
+  }
+}
+
 TEST_P(DriverTest, TasksInAnyOrder) {
   for (uint64_t seed = 0; seed < 24 / std::min(kThinning, 4); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));

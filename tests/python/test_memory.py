@@ -55,7 +55,8 @@ def holds(array: Array, value: float) -> bool:
 
 def run(code: str, **environment: str) -> str:
     """What the code prints in a process of its own."""
-    prelude = "import os, time, numpy as np, leakyrelu\nfrom leakyrelu import _core, memory_stats\nMIB = 1 << 20\n_core.set_large_bytes(MIB)\n"
+    prelude = "import os, time, numpy as np, leakyrelu\nfrom leakyrelu import _core, memory_stats\n"
+    prelude += "MIB = 1 << 20\n_core.set_large_bytes(MIB)\n"
     prelude += "def output(size): return leakyrelu.leaky_relu(np.full(size // 4, -1, np.float32), 1.0)\n"
     # Few threads, whose stacks would count where memory is limited.
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
