@@ -133,15 +133,64 @@ HWY_INLINE void Loop(const T* in, T* out, uint8_t* mask, size_t elements, typena
   if constexpr (WritesMask(mode)) std::memcpy(mask + i / 8, &word, mask_bytes);
 }
 
-// The loop with the stores asked for, ordinary ones where `out` is not aligned for others.
+// The streaming loop for an output that is aligned from element `head` (1 ... kBlock - 1) on, and at least so long.
+// From there on the mask's bits are `head` away from the borders of its words.
+template <class L, Mode mode, typename T>
+HWY_INLINE void ShiftedLoop(const T* in, T* out, uint8_t* mask, size_t elements, typename L::Slope slope, size_t head) {
+  const size_t mask_bytes = (elements + 7) / 8;
+  const auto load = [mask, mask_bytes](size_t byte) {
+    uint64_t word = 0;
+    if (byte + sizeof(word) <= mask_bytes) {
+      std::memcpy(&word, mask + byte, sizeof(word));
+    } else if (byte < mask_bytes) {
+      std::memcpy(&word, mask + byte, mask_bytes - byte);
+    }
+    return word;
+  };
+
+  size_t byte = 0;
+  uint64_t carry = 0;  // the word at `byte`: as far as it is known where it is written, whole where it is read
+  if constexpr (ReadsMask(mode)) carry = load(0);
+  const uint64_t first = Rest<L, mode>(in, out, carry, slope, head);
+  if constexpr (WritesMask(mode)) carry = first;
+  size_t i = head;
+  for (; i + kBlock <= elements; i += kBlock) {
+    uint64_t word = 0;
+    if constexpr (ReadsMask(mode)) {
+      const uint64_t next = load(byte + 8);
+      word = carry >> head | next << (kBlock - head);
+      carry = next;
+    }
+    word = Vectors<L, mode, Stores::kStreaming>(in + i, out + i, word, slope, kBlock);
+    if constexpr (WritesMask(mode)) {
+      const uint64_t whole = carry | word << head;
+      std::memcpy(mask + byte, &whole, sizeof(whole));
+      carry = word >> (kBlock - head);
+    }
+    byte += 8;
+  }
+  hwy::FlushStream();
+
+  uint64_t word = 0;
+  if constexpr (ReadsMask(mode)) word = carry >> head | load(byte + 8) << (kBlock - head);
+  if (i < elements) word = Rest<L, mode>(in + i, out + i, word, slope, elements - i);
+  if constexpr (WritesMask(mode)) {
+    const uint64_t last[] = {carry | word << head, word >> (kBlock - head)};
+    std::memcpy(mask + byte, last, mask_bytes - byte);
+  }
+}
+
 template <class L, Mode mode, Stores stores, typename T>
 HWY_INLINE void Run(const T* in, T* out, uint8_t* mask, size_t elements, double slope) {
-  constexpr size_t kVectorBytes = hn::MaxLanes(typename L::D()) * sizeof(T);
-  if (stores == Stores::kStreaming && reinterpret_cast<uintptr_t>(out) % kVectorBytes == 0) {
-    Loop<L, mode, stores>(in, out, mask, elements, L::MakeSlope(slope));
-  } else {
-    Loop<L, mode, Stores::kCached>(in, out, mask, elements, L::MakeSlope(slope));
+  if constexpr (stores == Stores::kStreaming) {
+    constexpr size_t kVectorBytes = hn::MaxLanes(typename L::D()) * sizeof(T);
+    const size_t head = (0 - reinterpret_cast<uintptr_t>(out)) % kVectorBytes / sizeof(T);
+    if (head > 0 && head < elements) {
+      return ShiftedLoop<L, mode>(in, out, mask, elements, L::MakeSlope(slope), head);
+    }
+    if (head > 0) return Run<L, mode, Stores::kCached>(in, out, mask, elements, slope);
   }
+  Loop<L, mode, stores>(in, out, mask, elements, L::MakeSlope(slope));
 }
 
 template <class L, Stores stores>

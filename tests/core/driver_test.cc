@@ -221,7 +221,7 @@ TEST(DriverSizeTest, MoreThan2To31Elements) {
 }
 
 // An output of 96 MiB, more than most caches hold, against the same in small pieces. Out of place, in place, and at an
-// address that streaming stores cannot take.
+// address that is not aligned to a vector.
 TEST(DriverSizeTest, MoreThanTheCacheHolds) {
   constexpr int64_t kElements = (int64_t{24} << 20) + 5;
   constexpr int64_t kPiece = 8 * 1024;
