@@ -184,13 +184,13 @@ class Walk {
   void RepeatedRange(int64_t begin, int64_t end) const {
     alignas(64) std::byte buffer[kBufferBytes];
     const int64_t buffer_elements = static_cast<int64_t>(kBufferBytes / job_.itemsize);
-    const std::byte* element = nullptr;  // of which the buffer holds so many
-    int64_t filled = 0;
+    int64_t element = 0;  // the offset of the one that the buffer holds
+    int64_t filled = 0;   // how often
     Cursor cursor(plan_, begin);
     while (begin < end) {
       const int64_t count = std::min({cursor.RunLength(), end - begin, buffer_elements});
-      if (In(cursor) != element || count > filled) {
-        element = In(cursor);
+      if (cursor.in_offset() != element || count > filled) {
+        element = cursor.in_offset();
         filled = count;
         Cursor source = cursor;
         Copy<Direction::kGather>(&source, buffer, count);
