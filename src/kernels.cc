@@ -89,9 +89,9 @@ HWY_INLINE uint64_t Vectors(const T* in, T* out, uint64_t word, typename L::Slop
   return written;
 }
 
-// 1 ... kBlock - 1 elements.
+// 1 ... kBlock - 1 elements. A function of its own: all in one takes a compiler minutes, with sanitizers.
 template <class L, Mode mode, typename T>
-HWY_INLINE uint64_t Rest(const T* in, T* out, uint64_t word, typename L::Slope slope, size_t elements) {
+HWY_NOINLINE uint64_t Rest(const T* in, T* out, uint64_t word, const typename L::Slope& slope, size_t elements) {
   const typename L::D d;
   const size_t lanes = hn::Lanes(d);
   const size_t whole = elements / lanes * lanes;
@@ -135,8 +135,11 @@ HWY_INLINE void Loop(const T* in, T* out, uint8_t* mask, size_t elements, typena
 
 // The streaming loop for an output that is aligned from element `head` (1 ... kBlock - 1) on, and at least so long.
 // From there on the mask's bits are `head` away from the borders of its words.
+//
+// A function of its own, as the sanitizers make a compiler slow on large ones.
 template <class L, Mode mode, typename T>
-HWY_INLINE void ShiftedLoop(const T* in, T* out, uint8_t* mask, size_t elements, typename L::Slope slope, size_t head) {
+HWY_NOINLINE void ShiftedLoop(const T* in, T* out, uint8_t* mask, size_t elements, typename L::Slope slope,
+                              size_t head) {
   const size_t mask_bytes = (elements + 7) / 8;
   const auto load = [mask, mask_bytes](size_t byte) {
     uint64_t word = 0;
