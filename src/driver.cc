@@ -158,9 +158,9 @@ class Walk {
   void Range(int64_t begin, int64_t end) const {
     const int64_t unit = job_.mask != nullptr ? 8 : 1;
     const int64_t buffer_elements = static_cast<int64_t>(kBufferBytes / job_.itemsize);
-    const int64_t run_length = plan_.loops[plan_.dims - 1].extent;
-    if (plan_.loops[plan_.dims - 1].in_stride == 0 && out_ != Contiguity::kNone && run_length % unit == 0 &&
-        run_length >= kShortRun) {
+    const Loop& inner = plan_.loops[plan_.dims - 1];
+    const int64_t run_length = inner.extent;
+    if (inner.in_stride == 0 && out_ != Contiguity::kNone && run_length % unit == 0 && run_length >= kShortRun) {
       return RepeatedRange(begin, end);
     }
     const bool direct = in_ != Contiguity::kNone && out_ != Contiguity::kNone && run_length >= ShortRun(run_length);
@@ -195,8 +195,7 @@ class Walk {
         Cursor source = cursor;
         Copy<Direction::kGather>(&source, buffer, count);
       }
-      KernelFor(count)(buffer, job_.out != nullptr ? Out(cursor) : nullptr,
-                       job_.mask != nullptr ? job_.mask + begin / 8 : nullptr, static_cast<size_t>(count), job_.slope);
+      KernelFor(count)(buffer, Out(cursor), Mask(begin), static_cast<size_t>(count), job_.slope);
       cursor.Skip(count);
       begin += count;
     }
@@ -212,17 +211,14 @@ class Walk {
     const bool one_run = count <= cursor->RunLength();
     const bool read_directly = in_ == Contiguity::kWhole || (in_ == Contiguity::kRun && one_run);
     const bool write_directly = out_ == Contiguity::kWhole || (out_ == Contiguity::kRun && one_run);
-    uint8_t* mask = job_.mask != nullptr ? job_.mask + begin / 8 : nullptr;
-    if (!read_directly || !write_directly) return Buffered(cursor, mask, count, read_directly, write_directly);
-    KernelFor(count)(In(*cursor), job_.out != nullptr ? Out(*cursor) : nullptr, mask, static_cast<size_t>(count),
-                     job_.slope);
+    if (!read_directly || !write_directly) return Buffered(cursor, begin, count, read_directly, write_directly);
+    KernelFor(count)(In(*cursor), Out(*cursor), Mask(begin), static_cast<size_t>(count), job_.slope);
     cursor->Skip(count);
   }
 
-  void Buffered(Cursor* cursor, uint8_t* mask, int64_t count, bool read_directly, bool write_directly) const {
+  void Buffered(Cursor* cursor, int64_t begin, int64_t count, bool read_directly, bool write_directly) const {
     alignas(64) std::byte buffer[kBufferBytes];
-    std::byte* out = buffer;
-    if (write_directly) out = job_.out != nullptr ? Out(*cursor) : nullptr;
+    std::byte* out = write_directly ? Out(*cursor) : buffer;
     Cursor target = *cursor;
     const std::byte* in = buffer;
     if (read_directly) {
@@ -232,7 +228,7 @@ class Walk {
       Copy<Direction::kGather>(cursor, buffer, count);
     }
     const Kernel kernel = write_directly ? KernelFor(count) : job_.kernel;
-    kernel(in, out, mask, static_cast<size_t>(count), job_.slope);
+    kernel(in, out, Mask(begin), static_cast<size_t>(count), job_.slope);
     if (!write_directly) Copy<Direction::kScatter>(&target, buffer, count);
   }
 
@@ -242,7 +238,11 @@ class Walk {
   }
 
   const std::byte* In(const Cursor& cursor) const { return job_.in + cursor.in_offset() * Bytes(); }
-  std::byte* Out(const Cursor& cursor) const { return job_.out + cursor.out_offset() * Bytes(); }
+  // Null where there is none.
+  std::byte* Out(const Cursor& cursor) const {
+    return job_.out != nullptr ? job_.out + cursor.out_offset() * Bytes() : nullptr;
+  }
+  uint8_t* Mask(int64_t element) const { return job_.mask != nullptr ? job_.mask + element / 8 : nullptr; }
 
   template <Direction direction>
   void Copy(Cursor* cursor, std::byte* buffer, int64_t count) const {

@@ -55,6 +55,13 @@ HWY_INLINE uint64_t MaskBits(D d, hn::Mask<D> mask) {
 constexpr bool ReadsMask(Mode mode) { return mode == Mode::kBackward; }
 constexpr bool WritesMask(Mode mode) { return mode == Mode::kForwardWithMask || mode == Mode::kMaskOnly; }
 
+// Where element i goes; nowhere if only the mask is asked for.
+template <Mode mode, typename T>
+HWY_INLINE T* At(T* out, size_t i) {
+  if constexpr (mode == Mode::kMaskOnly) return nullptr;
+  return out + i;
+}
+
 // One vector. `word` holds the mask's bits from this vector's first element on, if they are read; returns them, if they
 // are written.
 template <class L, Mode mode, Stores stores, typename T>
@@ -84,7 +91,7 @@ template <class L, Mode mode, Stores stores, typename T>
 HWY_INLINE uint64_t Vectors(const T* in, T* out, uint64_t word, typename L::Slope slope, size_t elements) {
   uint64_t written = 0;
   for (size_t i = 0; i < elements; i += hn::Lanes(typename L::D())) {
-    written |= Vector<L, mode, stores>(in + i, mode == Mode::kMaskOnly ? nullptr : out + i, word >> i, slope) << i;
+    written |= Vector<L, mode, stores>(in + i, At<mode>(out, i), word >> i, slope) << i;
   }
   return written;
 }
@@ -101,8 +108,7 @@ HWY_NOINLINE uint64_t Rest(const T* in, T* out, uint64_t word, const typename L:
   if (whole > 0 && !in_place) {
     // The last vector that fits. Some of its elements are done a second time, which in place would be wrong.
     const size_t i = elements - lanes;
-    return written |
-           Vector<L, mode, Stores::kCached>(in + i, mode == Mode::kMaskOnly ? nullptr : out + i, word >> i, slope) << i;
+    return written | Vector<L, mode, Stores::kCached>(in + i, At<mode>(out, i), word >> i, slope) << i;
   }
   HWY_ALIGN T vector[hn::MaxLanes(d)];
   hn::Store(hn::Zero(d), d, vector);  // zero: no mask bit, no slow arithmetic
@@ -119,7 +125,7 @@ HWY_INLINE void Loop(const T* in, T* out, uint8_t* mask, size_t elements, typena
   for (; i + kBlock <= elements; i += kBlock) {
     uint64_t word = 0;
     if constexpr (ReadsMask(mode)) std::memcpy(&word, mask + i / 8, sizeof(word));
-    word = Vectors<L, mode, stores>(in + i, mode == Mode::kMaskOnly ? nullptr : out + i, word, slope, kBlock);
+    word = Vectors<L, mode, stores>(in + i, At<mode>(out, i), word, slope, kBlock);
     if constexpr (WritesMask(mode)) std::memcpy(mask + i / 8, &word, sizeof(word));
   }
   if constexpr (stores == Stores::kStreaming) hwy::FlushStream();
@@ -129,14 +135,12 @@ HWY_INLINE void Loop(const T* in, T* out, uint8_t* mask, size_t elements, typena
   const size_t mask_bytes = (rest + 7) / 8;
   uint64_t word = 0;
   if constexpr (ReadsMask(mode)) std::memcpy(&word, mask + i / 8, mask_bytes);
-  word = Rest<L, mode>(in + i, mode == Mode::kMaskOnly ? nullptr : out + i, word, slope, rest);
+  word = Rest<L, mode>(in + i, At<mode>(out, i), word, slope, rest);
   if constexpr (WritesMask(mode)) std::memcpy(mask + i / 8, &word, mask_bytes);
 }
 
 // The streaming loop for an output that is aligned from element `head` (1 ... kBlock - 1) on, and at least so long.
 // From there on the mask's bits are `head` away from the borders of its words.
-//
-// A function of its own, as the sanitizers make a compiler slow on large ones.
 template <class L, Mode mode, typename T>
 HWY_NOINLINE void ShiftedLoop(const T* in, T* out, uint8_t* mask, size_t elements, typename L::Slope slope,
                               size_t head) {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <csignal>
 #include <cstddef>
@@ -170,7 +171,7 @@ class Cache {
       Use(bytes);
       ++fresh_;
     }
-    UnmapAll([this] { return cached_ > Room(); });
+    UnmapSurplus();
   }
 
   // There was no fresh buffer after all.
@@ -184,7 +185,7 @@ class Cache {
   void Release(void* memory) {
     PinLibrary();
     if (!Keep(memory)) Unmap(memory);
-    UnmapAll([this] { return cached_ > Room(); });
+    UnmapSurplus();
   }
 
   // And forgets how much was in use.
@@ -199,18 +200,17 @@ class Cache {
       const std::lock_guard<std::mutex> lock(mutex_);
       limit_ = bytes >= 0 ? bytes : default_limit_;
     }
-    UnmapAll([this] { return cached_ > Room(); });
+    UnmapSurplus();
   }
 
+  // No lock for small buffers, of which many threads may want one at once.
   bool IsFor(size_t bytes) {
+    if (bytes < large_bytes_.load(std::memory_order_relaxed)) return false;
     const std::lock_guard<std::mutex> lock(mutex_);
-    return bytes >= large_bytes_ && limit_ > 0;
+    return limit_ > 0;
   }
 
-  void SetLargeBytes(size_t bytes) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    large_bytes_ = bytes;
-  }
+  void SetLargeBytes(size_t bytes) { large_bytes_.store(bytes, std::memory_order_relaxed); }
 
   // Of what has been unused for long, and of what is more than was in use lately. False, and the trimmer is taken for
   // gone, if then nothing is kept.
@@ -223,7 +223,8 @@ class Cache {
 
   leakyrelu_memory_stats Stats() {
     const std::lock_guard<std::mutex> lock(mutex_);
-    return {in_use_, cached_, limit_, static_cast<int64_t>(large_bytes_), reused_, fresh_};
+    return {in_use_, cached_, limit_, static_cast<int64_t>(large_bytes_.load(std::memory_order_relaxed)),
+            reused_, fresh_};
   }
 
   // A child would share what is kept with its parent until one of them writes to it, and then pay for a copy of what
@@ -272,6 +273,10 @@ class Cache {
       }
       Unmap(memory);
     }
+  }
+
+  void UnmapSurplus() {
+    UnmapAll([this] { return cached_ > Room(); });
   }
 
   Kept Remove(size_t i) {
@@ -323,7 +328,7 @@ class Cache {
   Peak lately_ = {0, 0};   // since lately_since_
   Peak earlier_ = {0, 0};  // in the kIdleSeconds before
   int64_t lately_since_ = 0;
-  size_t large_bytes_ = kLargeBytes;
+  std::atomic<size_t> large_bytes_ = kLargeBytes;
   const int64_t default_limit_ = DefaultLimit();
   int64_t limit_ = default_limit_;
   int64_t reused_ = 0;

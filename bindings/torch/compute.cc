@@ -63,17 +63,14 @@ leakyrelu_executor TorchThreads(int64_t elements) {
 
 void Check(leakyrelu_status status) { TORCH_CHECK(status == LEAKYRELU_OK, leakyrelu_status_message(status)); }
 
-// A fresh tensor of one dim without torch's checks.
-at::Tensor EmptyRow(int64_t elements, at::ScalarType dtype) {
+// A fresh tensor with memory for so many elements, without torch's checks. Its shape is the caller's to set.
+at::Tensor Unshaped(int64_t elements, at::ScalarType dtype) {
   const caffe2::TypeMeta type = c10::scalarTypeToTypeMeta(dtype);
   const size_t bytes = static_cast<size_t>(elements) * type.itemsize();
   c10::Allocator* const allocator = AllocatorFor(bytes);
   auto storage = c10::make_intrusive<c10::StorageImpl>(c10::StorageImpl::use_byte_size_t(), bytes,
                                                        allocator->allocate(bytes), allocator, /*resizable=*/true);
-  at::Tensor tensor =
-      at::detail::make_tensor<c10::TensorImpl>(std::move(storage), c10::DispatchKeySet(c10::DispatchKey::CPU), type);
-  tensor.unsafeGetTensorImpl()->set_sizes_contiguous(elements);
-  return tensor;
+  return at::detail::make_tensor<c10::TensorImpl>(std::move(storage), c10::DispatchKeySet(c10::DispatchKey::CPU), type);
 }
 
 uint8_t* Bytes(const at::Tensor& mask) { return mask.defined() ? static_cast<uint8_t*>(mask.data_ptr()) : nullptr; }
@@ -90,11 +87,14 @@ Order MemoryOrder(const at::Tensor& tensor) {
 }
 
 at::Tensor EmptyMask(int64_t elements) {
-  return EmptyRow(static_cast<int64_t>(leakyrelu_mask_bytes(elements)), at::kByte);
+  const auto bytes = static_cast<int64_t>(leakyrelu_mask_bytes(elements));
+  at::Tensor mask = Unshaped(bytes, at::kByte);
+  mask.unsafeGetTensorImpl()->set_sizes_contiguous(bytes);
+  return mask;
 }
 
 at::Tensor EmptyLike(const at::Tensor& input) {
-  at::Tensor result = EmptyRow(input.numel(), input.scalar_type());
+  at::Tensor result = Unshaped(input.numel(), input.scalar_type());
   c10::TensorImpl* const impl = result.unsafeGetTensorImpl();
   if (input.is_contiguous()) {
     impl->set_sizes_contiguous(input.sizes());
@@ -116,7 +116,7 @@ void Forward(const at::Tensor& input, const at::Tensor& output, double slope, co
 }
 
 at::Tensor EmptyInOrder(at::IntArrayRef sizes, at::ScalarType dtype, const Order& order) {
-  at::Tensor result = EmptyRow(c10::multiply_integers(sizes), dtype);
+  at::Tensor result = Unshaped(c10::multiply_integers(sizes), dtype);
   if (order.empty()) {
     result.unsafeGetTensorImpl()->set_sizes_contiguous(sizes);
     return result;
