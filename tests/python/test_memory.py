@@ -22,11 +22,10 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import precondition, rule
+from large_outputs import MIB, SEQUENCES, LiveOutputs, holds, start_anew, stats
 
 import leakyrelu
-from leakyrelu import _core
 
 try:
     from numpy._core.multiarray import get_handler_name
@@ -35,22 +34,13 @@ except ImportError:  # NumPy 1
 
 Array = np.ndarray[Any, Any]
 
-MIB = 1 << 20
 SIZE = 2 * MIB  # of the usual output here
 STEP = 64 << 10  # to a multiple of which sizes are rounded up
-
-
-def stats(name: str) -> int:
-    return leakyrelu.memory_stats()[name]
 
 
 def output(value: float = -1.0, size: int = SIZE) -> Array:
     """A fresh output of `size` bytes that holds `value` everywhere."""
     return leakyrelu.leaky_relu(np.full(size // 4, value, np.float32), 1.0)
-
-
-def holds(array: Array, value: float) -> bool:
-    return bool((array == np.float32(value)).all())
 
 
 def run(code: str, **environment: str) -> str:
@@ -74,10 +64,7 @@ def run(code: str, **environment: str) -> str:
 
 @pytest.fixture(autouse=True)
 def nothing_is_kept() -> None:
-    """Each test starts with the default limit, nothing kept, and large outputs that are not too large for a test."""
-    _core.set_large_bytes(MIB)
-    leakyrelu.set_cache_limit(None)
-    leakyrelu.empty_cache()
+    start_anew()
 
 
 class TestArray:
@@ -557,20 +544,8 @@ def in_child() -> Iterator[bool]:
         os._exit(1)
 
 
-class Sequences(RuleBasedStateMachine):
+class Sequences(LiveOutputs):
     """Random sequences of outputs, resized, freed, forked, under changing limits."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        leakyrelu.set_cache_limit(None)
-        leakyrelu.empty_cache()
-        self.before = stats("in_use")
-        self.limit = stats("limit")
-        self.live: list[tuple[Array, float]] = []
-        self.values = iter(range(1, 1 << 20))
-
-    def value(self) -> float:
-        return -float(next(self.values))
 
     @precondition(lambda self: len(self.live) < 6)
     @rule(size=st.integers(MIB // 2, 4 * MIB) | st.sampled_from([MIB - 4, MIB, 2 * MIB, 2 * MIB + 4]))
@@ -586,30 +561,15 @@ class Sequences(RuleBasedStateMachine):
         self.live.append((mask, 255))
 
     @precondition(lambda self: self.live)
-    @rule(data=st.data())
-    def free(self, data: st.DataObject) -> None:
-        self.live.pop(data.draw(st.integers(0, len(self.live) - 1)))
-
-    @precondition(lambda self: self.live)
     @rule(data=st.data(), size=st.integers(0, 4 * MIB))
     def resize(self, data: st.DataObject, size: int) -> None:
-        array, value = self.live.pop(data.draw(st.integers(0, len(self.live) - 1)))
+        array, value = self.pick(data)
         before = array.size
         array.resize(size // array.itemsize, refcheck=False)
         assert holds(array[:before], value)
         assert holds(array[before:], 0)
         array[before:] = value
         self.live.append((array, value))
-
-    @rule()
-    def empty(self) -> None:
-        leakyrelu.empty_cache()
-        assert stats("cached") == 0
-
-    @rule(limit=st.sampled_from([0, 1, 2 * MIB, 5 * MIB, 1 << 40, None]))
-    def set_limit(self, limit: int | None) -> None:
-        leakyrelu.set_cache_limit(limit)
-        self.limit = stats("limit") if limit is None else limit
 
     @rule()
     def fork(self) -> None:
@@ -623,24 +583,9 @@ class Sequences(RuleBasedStateMachine):
                 leakyrelu.empty_cache()
         assert stats("cached") == 0
 
-    @invariant()
-    def contents(self) -> None:
-        for array, value in self.live:
-            assert holds(array, value)
-
-    @invariant()
-    def numbers(self) -> None:
-        now = leakyrelu.memory_stats()
-        assert now["in_use"] >= self.before
-        assert now["limit"] == self.limit
-        assert 0 <= now["cached"] <= self.limit
-
-    def teardown(self) -> None:
-        self.live.clear()
-
 
 TestSequences = Sequences.TestCase
-TestSequences.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestSequences.settings = SEQUENCES
 
 
 class TestJax:

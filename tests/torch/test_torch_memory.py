@@ -18,24 +18,18 @@ import torch
 import torch.multiprocessing as multiprocessing
 import torch.nn.functional as F
 from cases import assert_same
-from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import precondition, rule
+from large_outputs import MIB, SEQUENCES, LiveOutputs, holds, start_anew, stats
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, Dataset
 
 import leakyrelu
-from leakyrelu import _core
 from leakyrelu.torch import leaky_relu, leaky_relu_with_mask
 
-MIB = 1 << 20
 ELEMENTS = MIB // 2  # of the usual output here
 SIZE = 4 * ELEMENTS
 STRATEGIES = ["file_descriptor", "file_system"]
-
-
-def stats(name: str) -> int:
-    return leakyrelu.memory_stats()[name]
 
 
 def output(value: float = -1.0, elements: int = ELEMENTS) -> Tensor:
@@ -48,16 +42,9 @@ def plain(value: float = -1.0, elements: int = ELEMENTS) -> Tensor:
     return torch.full((elements,), float(value))
 
 
-def holds(tensor: Tensor, value: float) -> bool:
-    return bool((tensor == value).all())
-
-
 @pytest.fixture(autouse=True)
 def nothing_is_kept() -> None:
-    """Each test starts with the default limit, nothing kept, and large outputs that are not too large for a test."""
-    _core.set_large_bytes(MIB)
-    leakyrelu.set_cache_limit(None)
-    leakyrelu.empty_cache()
+    start_anew()
 
 
 @pytest.fixture
@@ -431,31 +418,14 @@ def test_the_process_is_ended_at_once() -> None:
     assert run("y = output(2 * MIB); output(2 * MIB); os._exit(0)") == ""
 
 
-class Sequences(RuleBasedStateMachine):
+class Sequences(LiveOutputs):
     """Random sequences of outputs, resized, shared, freed here and in other threads, under changing limits."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        leakyrelu.set_cache_limit(None)
-        leakyrelu.empty_cache()
-        self.before = stats("in_use")
-        self.limit = stats("limit")
-        self.live: list[tuple[Tensor, float]] = []
-        self.values = iter(range(1, 1 << 20))
-
-    def pick(self, data: st.DataObject) -> tuple[Tensor, float]:
-        return self.live.pop(data.draw(st.integers(0, len(self.live) - 1)))
 
     @precondition(lambda self: len(self.live) < 6)
     @rule(elements=st.integers(MIB // 8, MIB) | st.sampled_from([MIB // 4 - 1, MIB // 4, MIB // 2, MIB // 2 + 1]))
     def forward(self, elements: int) -> None:
-        value = -float(next(self.values))
+        value = self.value()
         self.live.append((output(value, elements), value))
-
-    @precondition(lambda self: self.live)
-    @rule(data=st.data())
-    def free(self, data: st.DataObject) -> None:
-        self.pick(data)
 
     @precondition(lambda self: self.live)
     @rule(data=st.data())
@@ -483,31 +453,6 @@ class Sequences(RuleBasedStateMachine):
         tensor, value = self.pick(data)
         self.live.append((tensor.clone() if tensor.storage_offset() else tensor[1:], value))
 
-    @rule()
-    def empty(self) -> None:
-        leakyrelu.empty_cache()
-        assert stats("cached") == 0
-
-    @rule(limit=st.sampled_from([0, 1, 2 * MIB, 5 * MIB, 1 << 40, None]))
-    def set_limit(self, limit: int | None) -> None:
-        leakyrelu.set_cache_limit(limit)
-        self.limit = stats("limit") if limit is None else limit
-
-    @invariant()
-    def contents(self) -> None:
-        for tensor, value in self.live:
-            assert holds(tensor, value)
-
-    @invariant()
-    def numbers(self) -> None:
-        now = leakyrelu.memory_stats()
-        assert now["in_use"] >= self.before
-        assert now["limit"] == self.limit
-        assert 0 <= now["cached"] <= self.limit
-
-    def teardown(self) -> None:
-        self.live.clear()
-
 
 TestSequences = Sequences.TestCase
-TestSequences.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestSequences.settings = SEQUENCES
