@@ -87,6 +87,7 @@ TEST_P(DriverTest, RunsOfOneElementRepeated) {
   const int64_t bytes = oracle::FormatOf(dtype).bytes;
   Random random(1);
   const std::vector<uint64_t> special = oracle::SpecialValues(dtype);
+  const leakyrelu_executor executor = {nullptr, test_util::RunOnStdThreads, 2};
   for (int64_t length : {64, 100, 256, 1000, 5000, 8200}) {
     for (int64_t row_stride : {0, 1, 2}) {
       for (bool wants_mask : {false, true}) {
@@ -102,7 +103,7 @@ TEST_P(DriverTest, RunsOfOneElementRepeated) {
         const int64_t strides[] = {row_stride, 0};
         const leakyrelu_array in = {x.data(), test_util::ApiDType(dtype), 2, shape, strides};
         const leakyrelu_array out = {y.data(), test_util::ApiDType(dtype), 2, shape, nullptr};
-        ASSERT_EQ(leakyrelu_forward(&in, &out, -0.2, wants_mask ? mask.data() : nullptr, nullptr), LEAKYRELU_OK);
+        ASSERT_EQ(leakyrelu_forward(&in, &out, -0.2, wants_mask ? mask.data() : nullptr, &executor), LEAKYRELU_OK);
         for (int64_t i = 0; i < kRows * length; ++i) {
           const int64_t element = i / length * row_stride;
           const uint64_t value = test_util::Load(reinterpret_cast<std::byte*>(x.data()) + element * bytes, bytes);
