@@ -1,17 +1,21 @@
-// Hands tensors' memory to the core, on torch's own threads.
+// Hands tensors' memory to the core, on torch's own threads and streams.
 
 #include "compute.h"
 
 #include <ATen/ExpandUtils.h>
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
+#include <c10/core/Allocator.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/StorageImpl.h>
 #include <c10/core/TensorImpl.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
 #include <vector>
 
 #include "allocator.h"
+#include "leakyrelu/cuda.h"
 #include "leakyrelu/leakyrelu.h"
 #include "plain.h"
 
@@ -63,14 +67,29 @@ leakyrelu_executor TorchThreads(int64_t elements) {
 
 void Check(leakyrelu_status status) { TORCH_CHECK(status == LEAKYRELU_OK, leakyrelu_status_message(status)); }
 
+// call(stream), which returns a status, with the device and its stream that are current in torch. For CUDA by torch's
+// interface for all devices, which needs no headers of CUDA.
+template <class Call>
+void OnCuda(c10::Device device, Call call) {
+  const c10::DeviceGuard guard(device);
+  const c10::Stream stream = c10::impl::VirtualGuardImpl(device.type()).getStream(device);
+  const leakyrelu_status status = call(static_cast<cudaStream_t>(stream.native_handle()));
+  TORCH_CHECK(status != LEAKYRELU_ERROR_CUDA, leakyrelu_status_message(status), ": ", leakyrelu_cuda_error_message());
+  Check(status);
+}
+
 // A fresh tensor with memory for so many elements, without torch's checks. Its shape is the caller's to set.
-at::Tensor Unshaped(int64_t elements, at::ScalarType dtype) {
+at::Tensor Unshaped(int64_t elements, at::ScalarType dtype, c10::Device device) {
   const caffe2::TypeMeta type = c10::scalarTypeToTypeMeta(dtype);
   const size_t bytes = static_cast<size_t>(elements) * type.itemsize();
-  c10::Allocator* const allocator = AllocatorFor(bytes);
-  auto storage = c10::make_intrusive<c10::StorageImpl>(c10::StorageImpl::use_byte_size_t(), bytes,
-                                                       allocator->allocate(bytes), allocator, /*resizable=*/true);
-  return at::detail::make_tensor<c10::TensorImpl>(std::move(storage), c10::DispatchKeySet(c10::DispatchKey::CPU), type);
+  const auto from = [&](c10::Allocator* allocator, c10::DispatchKey key) {
+    auto storage = c10::make_intrusive<c10::StorageImpl>(c10::StorageImpl::use_byte_size_t(), bytes,
+                                                         allocator->allocate(bytes), allocator, /*resizable=*/true);
+    return at::detail::make_tensor<c10::TensorImpl>(std::move(storage), c10::DispatchKeySet(key), type);
+  };
+  if (device.is_cpu()) return from(AllocatorFor(bytes), c10::DispatchKey::CPU);
+  const c10::DeviceGuard guard(device);
+  return from(c10::GetAllocator(device.type()), c10::DispatchKey::CUDA);
 }
 
 uint8_t* Bytes(const at::Tensor& mask) { return mask.defined() ? static_cast<uint8_t*>(mask.data_ptr()) : nullptr; }
@@ -86,15 +105,15 @@ Order MemoryOrder(const at::Tensor& tensor) {
   return order;
 }
 
-at::Tensor EmptyMask(int64_t elements) {
-  const auto bytes = static_cast<int64_t>(leakyrelu_mask_bytes(elements));
-  at::Tensor mask = Unshaped(bytes, at::kByte);
+at::Tensor EmptyMask(const at::Tensor& input) {
+  const auto bytes = static_cast<int64_t>(leakyrelu_mask_bytes(input.numel()));
+  at::Tensor mask = Unshaped(bytes, at::kByte, input.device());
   mask.unsafeGetTensorImpl()->set_sizes_contiguous(bytes);
   return mask;
 }
 
 at::Tensor EmptyLike(const at::Tensor& input) {
-  at::Tensor result = Unshaped(input.numel(), input.scalar_type());
+  at::Tensor result = Unshaped(input.numel(), input.scalar_type(), input.device());
   c10::TensorImpl* const impl = result.unsafeGetTensorImpl();
   if (input.is_contiguous()) {
     impl->set_sizes_contiguous(input.sizes());
@@ -111,12 +130,20 @@ void Forward(const at::Tensor& input, const at::Tensor& output, double slope, co
   const bool as_one_dim = AsOneDim(input, output, order);
   const View x(input, order, as_one_dim);
   const View y(output, order, as_one_dim);
+  if constexpr (kHasCuda) {
+    if (input.is_cuda()) {
+      return OnCuda(input.device(), [&](cudaStream_t stream) {
+        return leakyrelu_cuda_forward(&x.array, &y.array, slope, Bytes(mask), stream);
+      });
+    }
+  }
   const leakyrelu_executor executor = TorchThreads(input.numel());
   Check(leakyrelu_forward(&x.array, &y.array, slope, Bytes(mask), &executor));
 }
 
-at::Tensor EmptyInOrder(at::IntArrayRef sizes, at::ScalarType dtype, const Order& order) {
-  at::Tensor result = Unshaped(c10::multiply_integers(sizes), dtype);
+at::Tensor EmptyInOrder(const at::Tensor& grad, const Order& order) {
+  const at::IntArrayRef sizes = grad.sizes();
+  at::Tensor result = Unshaped(grad.numel(), grad.scalar_type(), grad.device());
   if (order.empty()) {
     result.unsafeGetTensorImpl()->set_sizes_contiguous(sizes);
     return result;
@@ -137,6 +164,13 @@ void Backward(const at::Tensor& grad, const at::Tensor& mask, const at::Tensor& 
   const bool as_one_dim = AsOneDim(grad, result, order);
   const View dy(grad, order, as_one_dim);
   const View dx(result, order, as_one_dim);
+  if constexpr (kHasCuda) {
+    if (grad.is_cuda()) {
+      return OnCuda(grad.device(), [&](cudaStream_t stream) {
+        return leakyrelu_cuda_backward(&dy.array, Bytes(mask), &dx.array, slope, stream);
+      });
+    }
+  }
   const leakyrelu_executor executor = TorchThreads(grad.numel());
   Check(leakyrelu_backward(&dy.array, Bytes(mask), &dx.array, slope, &executor));
 }

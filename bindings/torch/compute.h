@@ -12,21 +12,21 @@ using Order = c10::SmallVector<int64_t, 8>;
 
 Order MemoryOrder(const at::Tensor& tensor);
 
-// The mask's tensor: ceil(elements / 8) bytes of uint8.
-at::Tensor EmptyMask(int64_t elements);
+// The tensor of the input's mask, on its device: ceil(elements / 8) bytes of uint8.
+at::Tensor EmptyMask(const at::Tensor& input);
 
 // A fresh tensor of the input's shape with torch's strides: the input's where that is dense, else dense in its order.
 at::Tensor EmptyLike(const at::Tensor& input);
 
-// output = LeakyReLU(input), mask = input > 0. All plain; output may be input; mask may be undefined. Errors are
-// RuntimeError, thrown before anything is written.
+// output = LeakyReLU(input), mask = input > 0. All plain and on one device, CUDA's on its current stream; output may be
+// input; mask may be undefined. Errors are RuntimeError, thrown before anything is written.
 void Forward(const at::Tensor& input, const at::Tensor& output, double slope, const at::Tensor& mask,
              const Order& order);
 
-// A fresh dense tensor with the dims in that order.
-at::Tensor EmptyInOrder(at::IntArrayRef sizes, at::ScalarType dtype, const Order& order);
+// A fresh dense tensor of the gradient's shape with the dims in that order.
+at::Tensor EmptyInOrder(const at::Tensor& grad, const Order& order);
 
-// result = the gradient of the input. All plain; the mask is as long as it must be, `order` is its order.
+// result = the gradient of the input. As Forward; the mask is as long as it must be, `order` is its order.
 void Backward(const at::Tensor& grad, const at::Tensor& mask, const at::Tensor& result, double slope,
               const Order& order);
 

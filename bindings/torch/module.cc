@@ -19,7 +19,8 @@
 namespace leakyrelu::tensors {
 namespace {
 
-// Below as many elements, letting go of the GIL costs more than the work.
+// Below as many elements on the CPU, letting go of the GIL costs more than the work. On a CUDA device memory may have
+// to be waited for, and by another thread that needs the GIL to free it.
 constexpr int64_t kGilElements = 16384;
 
 PyObject* fallback = nullptr;
@@ -82,7 +83,7 @@ void RecordedInPlace(const at::Tensor& input, double slope) {
 
 template <class Function>
 auto WithoutGil(const at::Tensor& input, Function function) {
-  if (input.numel() < kGilElements) return function();
+  if (input.numel() < kGilElements && input.is_cpu()) return function();
   const pybind11::gil_scoped_release release;
   return function();
 }
@@ -142,7 +143,8 @@ PyObject* MakeNodeType() {
 PyMODINIT_FUNC PyInit__torch() {
   PyObject* module = PyModule_Create(&leakyrelu::tensors::definition);
   if (module == nullptr) return nullptr;
-  if (PyModule_AddObjectRef(module, "LeakyReluBackward", leakyrelu::tensors::MakeNodeType()) != 0) {
+  if (PyModule_AddObjectRef(module, "LeakyReluBackward", leakyrelu::tensors::MakeNodeType()) != 0 ||
+      PyModule_AddObjectRef(module, "HAS_CUDA", leakyrelu::tensors::HasCuda() ? Py_True : Py_False) != 0) {
     Py_DECREF(module);
     return nullptr;
   }

@@ -99,7 +99,7 @@ auto MakeNode(const at::Tensor& input, const at::Tensor& mask, double slope, con
 }
 
 bool CanTakeBackward(const at::Tensor& grad, const at::Tensor& mask) {
-  return IsEager() && IsPlain(grad) && IsPlainMask(mask) && !HasTangent(grad);
+  return IsEager() && IsPlain(grad) && IsPlainMask(mask) && mask.device() == grad.device() && !HasTangent(grad);
 }
 
 // Into `result`, in one of torch's layouts.
@@ -113,7 +113,7 @@ at::Tensor EagerBackward(const at::Tensor& grad, const at::Tensor& mask, at::Ten
 // As torch's, the gradient is laid out as the input was, whatever the layout of the gradient that arrives.
 at::Tensor DifferentiableBackward(const at::Tensor& grad, const at::Tensor& mask, double slope, const Order& order) {
   if (!CanTakeBackward(grad, mask)) return BackwardComposed(grad, mask, slope, order);
-  return EagerBackward(grad, mask, EmptyInOrder(grad.sizes(), grad.scalar_type(), order), slope, order);
+  return EagerBackward(grad, mask, EmptyInOrder(grad, order), slope, order);
 }
 
 // In place for tensors that the library does not take. torch's own backward refuses negative slopes in place; then the
@@ -139,7 +139,7 @@ at::Tensor& LeakyReluInPlace(at::Tensor& self, const at::Scalar& slope) {
 
 std::tuple<at::Tensor, at::Tensor> LeakyReluWithMask(const at::Tensor& self, const at::Scalar& slope) {
   if (!CanTake(self) || slope.isComplex()) return {at::leaky_relu(self, slope), MaskComposed(self)};
-  const at::Tensor mask = EmptyMask(self.numel());
+  const at::Tensor mask = EmptyMask(self);
   at::Tensor output = EmptyLike(self);
   Forward(self, output, slope.toDouble(), mask, Order());
   if (ag::compute_requires_grad(self)) ag::set_history(output, MakeNode(self, mask, slope.toDouble(), Order()));
@@ -158,15 +158,14 @@ at::Tensor LeakyReluBackwardOp(const at::Tensor& grad, const at::Tensor& mask, c
   return EagerBackward(grad, mask, EmptyLike(grad), slope.toDouble(), Order());
 }
 
-// Below autograd.
-at::Tensor CpuLeakyRelu(const at::Tensor& self, const at::Scalar& slope) {
+at::Tensor LeakyReluBelowAutograd(const at::Tensor& self, const at::Scalar& slope) {
   if (!IsPlain(self) || slope.isComplex()) return at::leaky_relu(self, slope);
   at::Tensor output = EmptyLike(self);
   Forward(self, output, slope.toDouble(), at::Tensor(), Order());
   return output;
 }
 
-at::Tensor& CpuLeakyReluInPlace(at::Tensor& self, const at::Scalar& slope) {
+at::Tensor& LeakyReluInPlaceBelowAutograd(at::Tensor& self, const at::Scalar& slope) {
   if (!IsPlain(self) || slope.isComplex()) return at::leaky_relu_(self, slope);
   Forward(self, self, slope.toDouble(), at::Tensor(), Order());
   return self;
@@ -187,7 +186,7 @@ at::Tensor EagerLeakyRelu(const at::Tensor& input, double slope) {
     return output;
   }
   const Order order = MemoryOrder(input);
-  const at::Tensor mask = EmptyMask(input.numel());
+  const at::Tensor mask = EmptyMask(input);
   Forward(input, output, slope, mask, order);
   ag::set_history(output, MakeNode(input, mask, slope, order));
   return output;
@@ -202,7 +201,7 @@ void EagerLeakyReluInPlace(const at::Tensor& input, double slope) {
     return;
   }
   const Order order = MemoryOrder(input);
-  const at::Tensor mask = EmptyMask(input.numel());
+  const at::Tensor mask = EmptyMask(input);
   Forward(input, input, slope, mask, order);
   // Before the version changes: a view that is asked for its edges afterwards takes its history for up to date, and
   // rebase_history would leave it without this node.
@@ -212,6 +211,8 @@ void EagerLeakyReluInPlace(const at::Tensor& input, double slope) {
 }
 
 const std::type_info& NodeType() { return typeid(LeakyReluBackward); }
+
+bool HasCuda() { return kHasCuda; }
 
 }  // namespace leakyrelu::tensors
 
@@ -232,14 +233,14 @@ TORCH_LIBRARY(leakyrelu, library) {
   library.def("leaky_relu_backward(Tensor grad, Tensor mask, Scalar negative_slope=0.01) -> Tensor", compliant);
 }
 
-TORCH_LIBRARY_IMPL(leakyrelu, CPU, library) {
-  library.impl("leaky_relu", ops::CpuLeakyRelu);
-  library.impl("leaky_relu_", ops::CpuLeakyReluInPlace);
+namespace {
+void ImplementBelowAutograd(torch::Library& library) {
+  library.impl("leaky_relu", ops::LeakyReluBelowAutograd);
+  library.impl("leaky_relu_", ops::LeakyReluInPlaceBelowAutograd);
 }
 
-// With autograd. These ask what they have before them and, if it is not plain, compose torch's own operations; so they
-// serve as kernels of every other device, as meta and fake kernels, as batching rules and as decompositions too.
-namespace {
+// These ask what they have before them and, if it is not plain, compose torch's own operations; so they serve as
+// kernels of every other device, as meta and fake kernels, as batching rules and as decompositions too.
 void ImplementWithAutograd(torch::Library& library) {
   library.impl("leaky_relu", ops::LeakyRelu);
   library.impl("leaky_relu_", ops::LeakyReluInPlace);
@@ -248,5 +249,10 @@ void ImplementWithAutograd(torch::Library& library) {
 }
 }  // namespace
 
+TORCH_LIBRARY_IMPL(leakyrelu, CPU, library) { ImplementBelowAutograd(library); }
 TORCH_LIBRARY_IMPL(leakyrelu, AutogradCPU, library) { ImplementWithAutograd(library); }
+#ifdef LEAKYRELU_CUDA
+TORCH_LIBRARY_IMPL(leakyrelu, CUDA, library) { ImplementBelowAutograd(library); }
+TORCH_LIBRARY_IMPL(leakyrelu, AutogradCUDA, library) { ImplementWithAutograd(library); }
+#endif
 TORCH_LIBRARY_IMPL(leakyrelu, CompositeImplicitAutograd, library) { ImplementWithAutograd(library); }

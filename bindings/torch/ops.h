@@ -19,6 +19,9 @@ void EagerLeakyReluInPlace(const at::Tensor& input, double slope);
 // The class of the results' grad_fn.
 const std::type_info& NodeType();
 
+// Whether tensors on CUDA devices are taken.
+bool HasCuda();
+
 }  // namespace leakyrelu::tensors
 
 #endif  // LEAKYRELU_BINDINGS_TORCH_OPS_H_

@@ -1,4 +1,5 @@
-// Which calls the library takes itself: plain eager tensors on the CPU, with nothing watching or transforming them.
+// Which calls the library takes itself: plain eager tensors on the CPU, and on CUDA devices where it was built for
+// them, with nothing watching or transforming them.
 #ifndef LEAKYRELU_BINDINGS_TORCH_PLAIN_H_
 #define LEAKYRELU_BINDINGS_TORCH_PLAIN_H_
 
@@ -29,12 +30,23 @@ inline leakyrelu_dtype DType(const at::Tensor& tensor) {
 // Bit by bit: DispatchKeySet's own difference leaves the bits of backends.
 inline bool IsSubset(c10::DispatchKeySet a, c10::DispatchKeySet b) { return (a.raw_repr() & ~b.raw_repr()) == 0; }
 
-// The dispatch keys of a dense CPU tensor and no others (no subclass, fake, batched, sparse, quantized, nested,
-// conjugate or negative view, ...).
+#ifdef LEAKYRELU_CUDA
+inline constexpr bool kHasCuda = true;
+#else
+inline constexpr bool kHasCuda = false;
+#endif
+
+// The dispatch keys of a dense tensor on one of the devices and no others (no subclass, fake, batched, sparse,
+// quantized, nested, conjugate or negative view, ...).
 inline bool HasPlainKeys(const at::Tensor& tensor) {
-  constexpr c10::DispatchKeySet kPlain({c10::DispatchKey::CPU, c10::DispatchKey::AutogradCPU,
-                                        c10::DispatchKey::AutocastCPU, c10::DispatchKey::ADInplaceOrView});
-  return tensor.key_set().has(c10::DispatchKey::CPU) && IsSubset(tensor.key_set(), kPlain);
+  using c10::DispatchKey;
+  constexpr c10::DispatchKeySet kCpu(
+      {DispatchKey::CPU, DispatchKey::AutogradCPU, DispatchKey::AutocastCPU, DispatchKey::ADInplaceOrView});
+  constexpr c10::DispatchKeySet kCuda(
+      {DispatchKey::CUDA, DispatchKey::AutogradCUDA, DispatchKey::AutocastCUDA, DispatchKey::ADInplaceOrView});
+  const c10::DispatchKeySet keys = tensor.key_set();
+  return (keys.has(DispatchKey::CPU) && IsSubset(keys, kCpu)) ||
+         (kHasCuda && keys.has(DispatchKey::CUDA) && IsSubset(keys, kCuda));
 }
 
 // A tensor as the core takes it.

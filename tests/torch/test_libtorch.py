@@ -1,5 +1,9 @@
-"""leakyrelu::torch in C++: the example, as an outside project against an installed library, agrees with libtorch."""
+"""leakyrelu::torch in C++: the example, as an outside project against an installed library, agrees with libtorch.
 
+With the side for CUDA devices wherever there is a compiler for it, whether torch has CUDA or not.
+"""
+
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,16 +21,10 @@ def run(*command: str | Path) -> str:
 def test_example(tmp_path: Path) -> None:
     build = ROOT / "build/libtorch"  # kept, so that the next run is quick
     torch_prefix = torch.utils.cmake_prefix_path
+    cuda = "ON" if shutil.which("nvcc") else "OFF"
     run(
-        *(
-            "cmake",
-            "--preset",
-            "release",
-            "-B",
-            build,
-            "-DLEAKYRELU_TORCH=ON",
-            "-DLEAKYRELU_WERROR=ON",
-        ),
+        *("cmake", "--preset", "release", "-B", build, "-DLEAKYRELU_TORCH=ON", "-DLEAKYRELU_WERROR=ON"),
+        *(f"-DLEAKYRELU_CUDA={cuda}", "-DCMAKE_CUDA_ARCHITECTURES=80-real"),
         f"-DCMAKE_PREFIX_PATH={torch_prefix}",
     )
     run("cmake", "--build", build)
