@@ -92,6 +92,13 @@ at::Tensor Unshaped(int64_t elements, at::ScalarType dtype, c10::Device device) 
   return from(c10::GetAllocator(device.type()), c10::DispatchKey::CUDA);
 }
 
+// The input's strides where that is dense, else those of a dense tensor in its order.
+at::DimVector DenseStrides(const at::Tensor& input) {
+  if (input.is_non_overlapping_and_dense()) return at::DimVector(input.strides());
+  const std::vector<int64_t> strides = at::infer_dense_strides(input.sizes(), input.strides());
+  return at::DimVector(strides.begin(), strides.end());
+}
+
 uint8_t* Bytes(const at::Tensor& mask) { return mask.defined() ? static_cast<uint8_t*>(mask.data_ptr()) : nullptr; }
 
 }  // namespace
@@ -99,9 +106,11 @@ uint8_t* Bytes(const at::Tensor& mask) { return mask.defined() ? static_cast<uin
 Order MemoryOrder(const at::Tensor& tensor) {
   Order order;
   if (tensor.is_contiguous()) return order;
+  const at::DimVector strides = DenseStrides(tensor);
   for (int64_t dim = 0; dim < tensor.dim(); ++dim) order.push_back(dim);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int64_t a, int64_t b) { return tensor.stride(a) > tensor.stride(b); });
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return strides[static_cast<size_t>(a)] > strides[static_cast<size_t>(b)];
+  });
   return order;
 }
 
@@ -117,10 +126,8 @@ at::Tensor EmptyLike(const at::Tensor& input) {
   c10::TensorImpl* const impl = result.unsafeGetTensorImpl();
   if (input.is_contiguous()) {
     impl->set_sizes_contiguous(input.sizes());
-  } else if (input.is_non_overlapping_and_dense()) {
-    impl->set_sizes_and_strides(input.sizes(), input.strides());
   } else {
-    impl->set_sizes_and_strides(input.sizes(), at::infer_dense_strides(input.sizes(), input.strides()));
+    impl->set_sizes_and_strides(input.sizes(), DenseStrides(input));
   }
   return result;
 }

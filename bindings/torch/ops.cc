@@ -152,6 +152,8 @@ at::Tensor LeakyReluBackwardOp(const at::Tensor& grad, const at::Tensor& mask, c
               mask.scalar_type(), " and ", mask.dim(), " dimensions");
   TORCH_CHECK(mask.sym_numel() == (grad.sym_numel() + 7) / 8, "mask has ", mask.sym_numel(), " bytes; ",
               grad.sym_numel(), " elements need one for 8");
+  TORCH_CHECK(mask.device() == grad.device(), "mask is on ", mask.device(), ", grad on ", grad.device(),
+              "; they must be on the same device");
   if (!CanTakeBackward(grad, mask)) {
     return at::empty_like(grad).copy_(BackwardComposed(grad, mask, slope.toDouble(), Order()));  // laid out as grad
   }

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import BFLOAT16, SLOPES, arrays, assert_same, select, slopes, specials
+from array_cases import BFLOAT16, SLOPES, arrays, assert_same, select, slopes, specials
 from hypothesis import given
 from hypothesis import strategies as st
 

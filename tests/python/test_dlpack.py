@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import assert_same, select, specials
+from array_cases import assert_same, select, specials
 
 import leakyrelu
 

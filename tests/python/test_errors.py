@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import DTYPES
+from array_cases import DTYPES
 
 import leakyrelu
 

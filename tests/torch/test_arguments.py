@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import assert_same
+from tensor_cases import assert_same
 from torch import Tensor
 
 from leakyrelu.torch import LeakyReLU, leaky_relu, leaky_relu_

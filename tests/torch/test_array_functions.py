@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import assert_same
+from tensor_cases import assert_same
 
 import leakyrelu
 

@@ -6,7 +6,7 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import DTYPES, assert_same, filled
+from tensor_cases import DTYPES, assert_same, filled
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -107,6 +107,15 @@ def test_gradients_of_any_strides(layout: str, gradient: str, inplace: bool) -> 
     (actual,) = torch.autograd.grad(ours(x, SLOPE, inplace), x, dy)
     (expected,) = torch.autograd.grad(native(x), x, dy)
     assert_same(actual.contiguous(), expected.contiguous())
+
+
+@pytest.mark.parametrize("layout", INPUTS)
+def test_gradients_are_laid_out_as_the_input(layout: str) -> None:
+    """Before AccumulateGrad, which has a layout of its own in mind."""
+    x, dy = INPUTS[layout]().requires_grad_(), torch.randn(SHAPE)
+    (dx,) = torch.autograd.grad(leaky_relu(x), x, dy)
+    (expected,) = torch.autograd.grad(F.leaky_relu(x), x, dy)
+    assert_same(dx, expected)
 
 
 @pytest.mark.parametrize("layout", INPUTS)

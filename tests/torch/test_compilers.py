@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch._dynamo.compiled_autograd
 import torch.nn.functional as F
-from cases import assert_same
+from tensor_cases import assert_same
 from torch import Tensor, nn
 
 from leakyrelu.torch import LeakyReLU, convert, leaky_relu, leaky_relu_, patched

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import assert_same
+from tensor_cases import assert_same
 from torch import Tensor, nn
 
 import leakyrelu.torch

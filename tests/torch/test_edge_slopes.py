@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import DTYPES, INF, NAN, assert_same, filled
+from tensor_cases import DTYPES, INF, NAN, assert_same, filled
 
 from leakyrelu.torch import leaky_relu
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import DTYPES, SLOPES, assert_same, filled, specials
+from tensor_cases import DTYPES, SLOPES, assert_same, filled, specials
 from torch import Tensor
 
 from leakyrelu.torch import leaky_relu

@@ -17,9 +17,9 @@ import pytest
 import torch
 import torch.multiprocessing as multiprocessing
 import torch.nn.functional as F
-from cases import assert_same
 from hypothesis.stateful import precondition, rule
 from large_outputs import MIB, SEQUENCES, LiveOutputs, holds, start_anew, stats
+from tensor_cases import assert_same
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, Dataset

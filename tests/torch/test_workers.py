@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from cases import assert_same
+from tensor_cases import assert_same
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
