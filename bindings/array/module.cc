@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "cuda.h"
 #include "dtypes.h"
 #include "kernels.h"
 #include "leakyrelu/leakyrelu.h"
@@ -158,6 +159,9 @@ NB_MODULE(_core, module) {
   module.def("memory_stats", &MemoryStats);
   module.def("get_num_threads", &leakyrelu_get_num_threads);
   module.def("set_num_threads", [](int32_t num_threads) { Check(leakyrelu_set_num_threads(num_threads)); });
+#ifdef LEAKYRELU_CUDA
+  BindCuda(module);
+#endif
 }
 
 }  // namespace

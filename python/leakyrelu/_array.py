@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leakyrelu import _core
+from leakyrelu._checks import SUPPORTED, is_dense, library_of, mask_bytes, require_mask, require_same
 
 Array = TypeVar("Array")
 
-_SUPPORTED = "float16, bfloat16, float32 and float64"
 _UINT8 = np.dtype(np.uint8)
 _NEVER_LARGE = 1 << 20  # bytes: below, memory_stats() need not be asked
 
@@ -46,8 +46,9 @@ def leaky_relu(
     https://pytorch.org/docs/stable/generated/torch.nn.LeakyReLU.html
 
     Args:
-        x: NumPy array or any CPU array that speaks DLPack, of float16, bfloat16, float32 or float64, of
-            any shape and strides. A torch tensor is handed to `leakyrelu.torch`, gradient and errors included.
+        x: NumPy array or any array that speaks DLPack, on the CPU or a CUDA device, of float16, bfloat16,
+            float32 or float64, of any shape and strides. A torch tensor is handed to `leakyrelu.torch`,
+            gradient and errors included.
         negative_slope: factor for elements that are not greater than zero; any number.
         inplace: write the result over `x` and return `x`.
         out: array to write to and return: `x` itself or one that shares no element with it, of the
@@ -71,8 +72,12 @@ def leaky_relu(
     slope = _to_slope(negative_slope)
     if inplace:
         out = x
+    out_name = "x" if inplace else "out"
+    if _is_on_cuda(x):
+        on_device: Array = _cuda().forward(x, slope, out, out_name, keep_mask=False)[0]
+        return on_device
     source = _readable(x, "x")
-    target = _output(source, out, "x" if inplace else "out", "x")
+    target = _output(source, out, out_name, "x")
     _core.forward(source.array, target, slope, None, source.code)
     result: Array = _like(x, target, source.code) if out is None else out
     return result
@@ -100,9 +105,12 @@ def leaky_relu_with_mask(
         tensor, bits = _tensors().leaky_relu_with_mask(x, negative_slope)
         return _into(out, tensor), bits
     slope = _to_slope(negative_slope)
+    if _is_on_cuda(x):
+        on_device: tuple[Array, Array] = _cuda().forward(x, slope, out, "out", keep_mask=True)
+        return on_device
     source = _readable(x, "x")
     target = _output(source, out, "out", "x")
-    size = _mask_bytes(source.array.size)
+    size = mask_bytes(source.array.size)
     mask = _allocate(size, lambda: np.empty(size, _UINT8))
     _core.forward(source.array, target, slope, mask, source.code)
     y: Array = _like(x, target, source.code) if out is None else out
@@ -138,6 +146,9 @@ def leaky_relu_backward(
         tensor: Array = _into(out, _tensors().leaky_relu_backward(grad, mask, negative_slope))
         return tensor
     slope = _to_slope(negative_slope)
+    if _is_on_cuda(grad):
+        on_device: Array = _cuda().backward(grad, mask, slope, out)
+        return on_device
     source = _readable(grad, "grad")
     bits = _readable_mask(mask, source.array.size)
     target = _output(source, out, "out", "grad")
@@ -240,6 +251,22 @@ def _tensors() -> Any:
     return torch
 
 
+def _is_on_cuda(x: Any) -> bool:
+    """Whether an array says that it is in the memory of a CUDA device (DLPack's kDLCUDA or kDLCUDAManaged)."""
+    if isinstance(x, np.ndarray | np.generic):
+        return False
+    try:
+        return x.__dlpack_device__()[0] in (2, 13)
+    except Exception:
+        return False  # asked again, where its memory is needed
+
+
+def _cuda() -> Any:
+    from leakyrelu import _cuda
+
+    return _cuda
+
+
 def _into(out: Any, result: Any) -> Any:
     """What a call on a tensor returns: `result`, or `out` with its values."""
     return result if out is None else out.copy_(result)
@@ -259,10 +286,6 @@ def _to_slope(value: SupportsFloat | SupportsIndex) -> float:
         raise ValueError(f"negative_slope is too large for float64: {value!r}") from None
 
 
-def _mask_bytes(elements: int) -> int:
-    return (elements + 7) // 8
-
-
 def _numpy_code(dtype: np.dtype[Any], name: str) -> int:
     code = _codes.get(dtype)
     if code is not None:
@@ -270,7 +293,7 @@ def _numpy_code(dtype: np.dtype[Any], name: str) -> int:
     if dtype.name == "bfloat16" and dtype.isnative:
         return _codes.setdefault(dtype, _BFLOAT16)
     order = "" if dtype.isnative else f" in {'big' if sys.byteorder == 'little' else 'little'}-endian order"
-    raise TypeError(f"{name} has dtype {dtype}{order}; supported are {_SUPPORTED}, in native byte order")
+    raise TypeError(f"{name} has dtype {dtype}{order}; supported are {SUPPORTED}, in native byte order")
 
 
 def _from_dlpack(x: Any, name: str, writable: bool) -> tuple[NDArray[Any], bool]:
@@ -318,11 +341,7 @@ def _readable(x: Any, name: str) -> _View:
 
 def _readable_mask(mask: Any, elements: int) -> NDArray[np.uint8]:
     array = mask if isinstance(mask, np.ndarray) else _from_dlpack(mask, "mask", writable=False)[0]
-    if array.dtype != _UINT8:
-        raise TypeError(f"mask has dtype {array.dtype}; it must be uint8, as leaky_relu_with_mask returns it")
-    expected = (_mask_bytes(elements),)
-    if array.shape != expected:
-        raise ValueError(f"mask has shape {array.shape}; {elements} elements need {expected}, 8 elements a byte")
+    require_mask(str(array.dtype), array.shape, elements)
     if not array.flags.c_contiguous:
         raise ValueError("mask is not contiguous; numpy.ascontiguousarray makes it so")
     return array
@@ -333,15 +352,8 @@ def _output(source: _View, out: Any, name: str, source_name: str) -> NDArray[Any
     if out is None:
         return _allocate(source.array.nbytes, lambda: _empty_like(source.array))
     target = _view(out, name, writable=True)
-    if target.code != source.code:
-        names = {code: dtype for dtype, code in _core.DTYPES.items()}
-        raise TypeError(
-            f"{name} has dtype {names[target.code]}, {source_name} has {names[source.code]}; they must be the same"
-        )
-    if target.array.shape != source.array.shape:
-        raise ValueError(
-            f"{name} has shape {target.array.shape}, {source_name} has {source.array.shape}; they must be the same"
-        )
+    names = {code: dtype for dtype, code in _core.DTYPES.items()}
+    require_same(name, names[target.code], target.array.shape, source_name, names[source.code], source.array.shape)
     return target.array
 
 
@@ -352,18 +364,8 @@ def _allocate(size: int, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
 
 def _empty_like(array: NDArray[Any]) -> NDArray[Any]:
     """Fresh memory in C order, or in the order of `array` where that is dense."""
-    return np.empty_like(array, order="K" if _is_dense(array) else "C", subok=False)
-
-
-def _is_dense(array: NDArray[Any]) -> bool:
-    """Whether the elements lie one behind the other, in some order of the dims."""
-    expected = array.itemsize
-    for stride, extent in sorted(zip(array.strides, array.shape, strict=True)):
-        if extent != 1:
-            if stride != expected:
-                return False
-            expected *= extent
-    return True
+    dense = is_dense(array.shape, array.strides, array.itemsize)
+    return np.empty_like(array, order="K" if dense else "C", subok=False)
 
 
 def _like(x: Any, array: NDArray[Any], code: int | None) -> Any:
@@ -371,7 +373,4 @@ def _like(x: Any, array: NDArray[Any], code: int | None) -> Any:
     if isinstance(x, np.ndarray | np.generic):
         return array
     exporter = _core.bfloat16_to_dlpack(array, array) if code == _BFLOAT16 else array
-    if hasattr(x, "__array_namespace__"):
-        return x.__array_namespace__().from_dlpack(exporter)
-    library = sys.modules[type(x).__module__.partition(".")[0]]
-    return library.from_dlpack(exporter)  # TypeError or AttributeError: it speaks DLPack in one direction only
+    return library_of(x).from_dlpack(exporter)  # TypeError, AttributeError: it speaks DLPack in one direction only

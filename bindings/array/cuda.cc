@@ -1,0 +1,194 @@
+// Hands the memory of DLPack arrays on CUDA devices to the C functions, and fresh memory to other libraries.
+//
+// leakyrelu/_cuda.py is the only caller: it chooses the stream, and says what is wrong with one array.
+
+#include "cuda.h"
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cuda/device.h"
+#include "dtypes.h"
+#include "leakyrelu/cuda.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace leakyrelu {
+namespace {
+
+using DType = nb::dlpack::dtype;
+using Code = nb::dlpack::dtype_code;
+constexpr DType kUInt8 = {static_cast<uint8_t>(Code::UInt), 8, 1};
+
+void Check(cuda::Error error) {
+  if (error != nullptr) throw std::runtime_error(std::string("CUDA: ") + error);
+}
+
+void Check(leakyrelu_status status) {
+  if (status == LEAKYRELU_ERROR_CUDA) Check(cuda::Error(leakyrelu_cuda_error_message()));
+  if (status != LEAKYRELU_OK) throw nb::value_error(leakyrelu_status_message(status));
+}
+
+class CudaArray {
+ public:
+  // A view of what a DLPack capsule holds, which stays alive with it.
+  static CudaArray FromDlpack(nb::handle capsule) {
+    const bool can_tell = PyCapsule_IsValid(capsule.ptr(), "dltensor_versioned") != 0;
+    nb::ndarray<> writable;  // is left alone where it may only be read
+    if (nb::try_cast(capsule, writable)) return CudaArray(std::move(writable), can_tell);
+    return CudaArray(nb::cast<nb::ndarray<nb::ro>>(capsule), false);
+  }
+
+  // Fresh memory on the device of `like`, in its dtype and shape; in its strides, or in C order.
+  static CudaArray EmptyLike(const CudaArray& like, bool same_strides) {
+    return Empty(like.device_, like.dtype_, like.shape_, same_strides ? std::optional(like.strides_) : std::nullopt);
+  }
+
+  // Fresh memory for so many bytes of uint8.
+  static CudaArray EmptyBytes(const CudaArray& like, int64_t bytes) {
+    return Empty(like.device_, kUInt8, {bytes}, std::nullopt);
+  }
+
+  // An object that speaks DLPack, for other libraries to take. What is in the memory must be complete by then.
+  nb::ndarray<nb::array_api> Exported() const {
+    const std::vector<size_t> shape(shape_.begin(), shape_.end());
+    const nb::capsule owner(new std::shared_ptr<void>(memory_),
+                            [](void* memory) noexcept { delete static_cast<std::shared_ptr<void>*>(memory); });
+    return {data_, shape.size(), shape.data(), owner, strides_.data(), dtype_, nb::device::cuda::value, device_};
+  }
+
+  leakyrelu_array View() const {
+    return {data_, DTypeCode(), static_cast<int32_t>(shape_.size()), shape_.data(), strides_.data()};
+  }
+
+  uint8_t* bytes() const { return static_cast<uint8_t*>(data_); }
+  int device() const { return device_; }
+  bool writable() const { return writable_; }
+  nb::tuple shape() const { return nb::tuple(nb::cast(shape_)); }
+  int itemsize() const { return dtype_.bits / 8; }
+
+  nb::tuple StridesInBytes() const {
+    std::vector<int64_t> strides = strides_;
+    for (int64_t& stride : strides) stride *= itemsize();
+    return nb::tuple(nb::cast(strides));
+  }
+
+  std::string DTypeName() const {
+    const char* const kNames[] = {"int", "uint", "float", "opaque", "bfloat", "complex", "bool"};
+    if (dtype_.code >= std::size(kNames) || dtype_.lanes != 1) return "unknown to leakyrelu";
+    if (dtype_.code == static_cast<uint8_t>(Code::Bool)) return "bool";
+    return kNames[dtype_.code] + std::to_string(dtype_.bits);
+  }
+
+ private:
+  CudaArray() = default;
+
+  template <class Array>
+  CudaArray(Array array, bool writable)
+      : data_(const_cast<void*>(static_cast<const void*>(array.data()))),
+        dtype_(array.dtype()),
+        device_(array.device_id()),
+        shape_(array.shape_ptr(), array.shape_ptr() + array.ndim()),
+        strides_(array.stride_ptr(), array.stride_ptr() + array.ndim()),
+        writable_(writable),
+        memory_(std::make_shared<Array>(std::move(array))) {}
+
+  static CudaArray Empty(int device, DType dtype, std::vector<int64_t> shape,
+                         std::optional<std::vector<int64_t>> strides) {
+    CudaArray array;
+    array.writable_ = true;
+    array.dtype_ = dtype;
+    array.device_ = device;
+    array.shape_ = std::move(shape);
+    int64_t elements = 1;
+    array.strides_.resize(array.shape_.size());
+    for (size_t dim = array.shape_.size(); dim-- > 0;) {
+      array.strides_[dim] = elements;
+      elements *= array.shape_[dim];
+    }
+    if (strides) array.strides_ = *std::move(strides);
+    const cuda::DeviceScope scope(device);
+    Check(scope.error());
+    const size_t bytes = static_cast<size_t>(elements) * static_cast<size_t>(array.itemsize());
+    if (const cuda::Error error = cuda::Allocate(bytes, &array.data_)) {
+      PyErr_Format(PyExc_MemoryError, "CUDA: %s, for %zu bytes on device %d", error, bytes, device);
+      throw nb::python_error();
+    }
+    array.memory_ = std::shared_ptr<void>(array.data_, cuda::Free);
+    return array;
+  }
+
+  // None of the four (0) for any other; _cuda.py has seen to that.
+  leakyrelu_dtype DTypeCode() const {
+    const std::string name = DTypeName();
+    const auto* const info = std::ranges::find(kDTypes, name, &DTypeInfo::name);
+    return info != std::end(kDTypes) ? info->dtype : leakyrelu_dtype{};
+  }
+
+  void* data_ = nullptr;
+  DType dtype_ = {};
+  int device_ = 0;
+  std::vector<int64_t> shape_;
+  std::vector<int64_t> strides_;  // in elements
+  bool writable_ = false;         // and known to be
+  std::shared_ptr<void> memory_;
+};
+
+// All on one device; y may be x.
+void Forward(const CudaArray& x, const CudaArray& y, double negative_slope, const CudaArray* mask, uintptr_t stream) {
+  const cuda::DeviceScope scope(x.device());
+  Check(scope.error());
+  const leakyrelu_array x_view = x.View();
+  const leakyrelu_array y_view = y.View();
+  Check(leakyrelu_cuda_forward(&x_view, &y_view, negative_slope, mask != nullptr ? mask->bytes() : nullptr,
+                               reinterpret_cast<cudaStream_t>(stream)));
+}
+
+void Backward(const CudaArray& grad, const CudaArray& mask, const CudaArray& out, double negative_slope,
+              uintptr_t stream) {
+  const cuda::DeviceScope scope(grad.device());
+  Check(scope.error());
+  const leakyrelu_array grad_view = grad.View();
+  const leakyrelu_array out_view = out.View();
+  Check(leakyrelu_cuda_backward(&grad_view, mask.bytes(), &out_view, negative_slope,
+                                reinterpret_cast<cudaStream_t>(stream)));
+}
+
+void Synchronize(int device, uintptr_t stream) {
+  const nb::gil_scoped_release release;
+  const cuda::DeviceScope scope(device);
+  Check(scope.error());
+  Check(cuda::Synchronize(reinterpret_cast<cudaStream_t>(stream)));
+}
+
+}  // namespace
+
+void BindCuda(nb::module_& module) {
+  nb::class_<CudaArray>(module, "CudaArray")
+      .def_static("from_dlpack", &CudaArray::FromDlpack, "capsule"_a)
+      .def_static("empty_like", &CudaArray::EmptyLike, "like"_a, "same_strides"_a)
+      .def_static("empty_bytes", &CudaArray::EmptyBytes, "like"_a, "bytes"_a)
+      .def("exported", &CudaArray::Exported)
+      .def_prop_ro("shape", &CudaArray::shape)
+      .def_prop_ro("strides", &CudaArray::StridesInBytes)
+      .def_prop_ro("itemsize", &CudaArray::itemsize)
+      .def_prop_ro("writable", &CudaArray::writable)
+      .def_prop_ro("dtype", &CudaArray::DTypeName);
+  module.def("cuda_forward", &Forward, "x"_a, "y"_a, "negative_slope"_a, "mask"_a.none(), "stream"_a);
+  module.def("cuda_backward", &Backward, "grad"_a, "mask"_a, "out"_a, "negative_slope"_a, "stream"_a);
+  module.def("cuda_synchronize", &Synchronize, "device"_a, "stream"_a);
+}
+
+}  // namespace leakyrelu
