@@ -1,15 +1,14 @@
-// The emulated device: what stands in for CUDA's conversions and for its launches.
+// The emulated device: what stands in for CUDA's conversions and for its threads.
 
 #include "cuda_emulated.h"
 
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <mutex>
 #include <numeric>
 #include <vector>
 
-#include "cuda_under_test.h"
-#include "leakyrelu/cuda.h"
 #include "oracle.h"
 #include "test_util.h"
 
@@ -48,19 +47,6 @@ float Format<LEAKYRELU_BFLOAT16>::Widen(uint16_t bits) { return WidenAsOracle<or
 uint16_t Format<LEAKYRELU_FLOAT16>::Narrow(float v) { return NarrowAsOracle<oracle::DType::kFloat16>(v); }
 uint16_t Format<LEAKYRELU_BFLOAT16>::Narrow(float v) { return NarrowAsOracle<oracle::DType::kBFloat16>(v); }
 
-// One thread after the other, in an order that changes with every launch.
-leakyrelu_status Launch(const Job& job, const Plan& plan, cudaStream_t /*stream*/) {
-  static test_util::Random random(1);
-  const cuda_emulated::Kernel kernel = cuda_emulated::MakeKernel(job, plan);
-  // With fewer blocks than asked for some have more to do.
-  const uint32_t blocks = random.OneIn(2) ? kernel.blocks : static_cast<uint32_t>(random.Between(1, kernel.blocks));
-  std::vector<uint32_t> threads(size_t{blocks} * kThreads);
-  std::iota(threads.begin(), threads.end(), 0u);
-  random.Shuffle(&threads);
-  for (uint32_t i : threads) kernel.thread(i / kThreads, blocks, i % kThreads);
-  return LEAKYRELU_OK;
-}
-
 }  // namespace leakyrelu::cuda
 
 namespace cuda_emulated {
@@ -72,16 +58,16 @@ Kernel MakeKernel(const leakyrelu::cuda::Job& job, const leakyrelu::Plan& plan) 
   });
 }
 
+void Run(const Kernel& kernel) {
+  static std::mutex mutex;  // of what is static here, and of the remembered answers
+  static test_util::Random random(1);
+  const std::lock_guard<std::mutex> lock(mutex);
+  // With fewer blocks than asked for some have more to do.
+  const uint32_t blocks = random.OneIn(2) ? kernel.blocks : static_cast<uint32_t>(random.Between(1, kernel.blocks));
+  std::vector<uint32_t> threads(size_t{blocks} * leakyrelu::cuda::kThreads);
+  std::iota(threads.begin(), threads.end(), 0u);
+  random.Shuffle(&threads);
+  for (uint32_t i : threads) kernel.thread(i / leakyrelu::cuda::kThreads, blocks, i % leakyrelu::cuda::kThreads);
+}
+
 }  // namespace cuda_emulated
-
-namespace cuda_under_test {
-
-leakyrelu_status Forward(const leakyrelu_array* x, const leakyrelu_array* y, double slope, uint8_t* mask) {
-  return leakyrelu_cuda_forward(x, y, slope, mask, nullptr);
-}
-
-leakyrelu_status Backward(const leakyrelu_array* dy, const uint8_t* mask, const leakyrelu_array* dx, double slope) {
-  return leakyrelu_cuda_backward(dy, mask, dx, slope, nullptr);
-}
-
-}  // namespace cuda_under_test

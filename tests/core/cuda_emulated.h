@@ -17,6 +17,9 @@ struct Kernel {
 
 Kernel MakeKernel(const leakyrelu::cuda::Job& job, const leakyrelu::Plan& plan);
 
+// Calls one thread after the other, in an order and with a number of blocks that change with every call.
+void Run(const Kernel& kernel);
+
 }  // namespace cuda_emulated
 
 #endif  // LEAKYRELU_TESTS_CORE_CUDA_EMULATED_H_

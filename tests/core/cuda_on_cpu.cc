@@ -1,0 +1,22 @@
+// The CUDA functions on the emulated device: a launch is done when it returns.
+
+#include "cuda_emulated.h"
+#include "cuda_under_test.h"
+#include "leakyrelu/cuda.h"
+
+leakyrelu_status leakyrelu::cuda::Launch(const Job& job, const Plan& plan, cudaStream_t /*stream*/) {
+  cuda_emulated::Run(cuda_emulated::MakeKernel(job, plan));
+  return LEAKYRELU_OK;
+}
+
+namespace cuda_under_test {
+
+leakyrelu_status Forward(const leakyrelu_array* x, const leakyrelu_array* y, double slope, uint8_t* mask) {
+  return leakyrelu_cuda_forward(x, y, slope, mask, nullptr);
+}
+
+leakyrelu_status Backward(const leakyrelu_array* dy, const uint8_t* mask, const leakyrelu_array* dx, double slope) {
+  return leakyrelu_cuda_backward(dy, mask, dx, slope, nullptr);
+}
+
+}  // namespace cuda_under_test

@@ -1,0 +1,159 @@
+"""Two array libraries on the fake card, as small as the protocol allows: one like JAX, one like CuPy.
+
+Memory of the fake card is the host's, so NumPy makes the arrays; what DLPack says of them is changed on the way.
+"""
+
+import ctypes
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+_VERSIONED, _UNVERSIONED = b"dltensor_versioned", b"dltensor"
+_READ_ONLY = 1
+_api = ctypes.pythonapi
+_api.PyCapsule_GetPointer.restype = ctypes.c_void_p
+_api.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+_api.PyCapsule_IsValid.argtypes = [ctypes.py_object, ctypes.c_char_p]
+
+
+class _Tensor(ctypes.Structure):  # DLPack's DLTensor, as far as it is changed
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("device_type", ctypes.c_int32),
+        ("device", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+    ]
+
+
+class _Versioned(ctypes.Structure):
+    _fields_ = [
+        ("major", ctypes.c_uint32),
+        ("minor", ctypes.c_uint32),
+        ("context", ctypes.c_void_p),
+        ("deleter", ctypes.c_void_p),
+        ("flags", ctypes.c_uint64),
+        ("tensor", _Tensor),
+    ]
+
+
+def _tensor_of(capsule: object) -> _Tensor:
+    if _api.PyCapsule_IsValid(capsule, _VERSIONED):
+        versioned = _Versioned.from_address(_api.PyCapsule_GetPointer(capsule, _VERSIONED))
+        return versioned.tensor
+    return _Tensor.from_address(_api.PyCapsule_GetPointer(capsule, _UNVERSIONED))
+
+
+class Array:
+    """An array on a device. As JAX's: for reading only, in DLPack 1.0 where that is asked for."""
+
+    BFLOAT16, UINT, CPU, CUDA = 4, 1, 1, 2
+    writable = False
+
+    def __init__(self, host: np.ndarray[Any, Any], device: int = 0, device_type: int = CUDA) -> None:
+        self.host = host
+        self.where = (device_type, device)
+        self.streams: list[int | None] = []  # those that memory was asked for on
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.where
+
+    def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = None) -> object:
+        self.streams.append(stream)
+        is_bfloat16 = self.host.dtype == ml_dtypes.bfloat16
+        host = self.host.view(np.uint16) if is_bfloat16 else self.host
+        capsule = host.__dlpack__(max_version=max_version)
+        tensor = _tensor_of(capsule)
+        tensor.device_type, tensor.device = self.where
+        if is_bfloat16:
+            tensor.code = self.BFLOAT16
+        if max_version is not None and not self.writable:
+            _Versioned.from_address(_api.PyCapsule_GetPointer(capsule, _VERSIONED)).flags |= _READ_ONLY
+        return capsule
+
+    def __array_namespace__(self) -> types.SimpleNamespace:
+        return types.SimpleNamespace(from_dlpack=from_dlpack)
+
+
+def from_dlpack(exporter: Any) -> Array:
+    """An Array over what another library gives."""
+    device_type, device = exporter.__dlpack_device__()
+    assert device_type == Array.CUDA
+    capsule = exporter.__dlpack__(stream=3, max_version=(1, 0))
+    tensor = _tensor_of(capsule)
+    assert (tensor.device_type, tensor.device) == (device_type, device)
+    tensor.device_type, tensor.device = Array.CPU, 0
+    is_bfloat16 = tensor.code == Array.BFLOAT16
+    if is_bfloat16:
+        tensor.code = Array.UINT
+    host = np.from_dlpack(_Exporter(capsule))
+    return Array(host.view(ml_dtypes.bfloat16) if is_bfloat16 else host, device)
+
+
+class _Exporter:
+    def __init__(self, capsule: object) -> None:
+        self._capsule = capsule
+
+    def __dlpack__(self, **_: object) -> object:
+        return self._capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return Array.CPU, 0
+
+
+class CuPyArray(Array):
+    """As CuPy's: writable, but speaks no DLPack that could say so; with a device to make current."""
+
+    writable = True
+
+    def __dlpack__(self, *, stream: int | None = None) -> object:  # type: ignore[override]
+        return super().__dlpack__(stream=stream)
+
+    @property
+    def device(self) -> Any:
+        @contextmanager
+        def current() -> Iterator[None]:
+            before, cupy.device = cupy.device, self.where[1]
+            yield
+            cupy.device = before
+
+        return current()
+
+
+class _CuPy(types.ModuleType):
+    """What is used of CuPy."""
+
+    ndarray = CuPyArray
+    uint8 = np.uint8
+    device = 0
+    stream = 0  # the current one's handle; 0 is the default stream
+
+    def __init__(self) -> None:
+        super().__init__("cupy")
+        self.cuda = types.SimpleNamespace(get_current_stream=lambda: types.SimpleNamespace(ptr=self.stream))
+
+    def empty_like(self, x: CuPyArray, order: str) -> CuPyArray:
+        return CuPyArray(np.empty_like(x.host, order=order), self.device)  # type: ignore[call-overload]
+
+    def empty(self, count: int, dtype: Any) -> CuPyArray:
+        return CuPyArray(np.empty(count, dtype), self.device)
+
+
+cupy = _CuPy()
+
+
+@contextmanager
+def cupy_imported() -> Iterator[_CuPy]:
+    """For a with block."""
+    sys.modules["cupy"] = cupy
+    try:
+        yield cupy
+    finally:
+        del sys.modules["cupy"]
