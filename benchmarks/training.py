@@ -50,19 +50,19 @@ class Job:
 class Step:
     """A model, Adam, and one training step."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, device: str = "cpu") -> None:
         os.environ["HF_HUB_OFFLINE"] = "1"
         torch.set_num_threads(job.threads)
         torch.manual_seed(0)
         self._job = job
-        self._model = _hifigan() if job.model == HIFIGAN else _patch_discriminator()
+        self._model = (_hifigan() if job.model == HIFIGAN else _patch_discriminator()).to(device)
+        self._device = device
         self._optimizer = torch.optim.Adam(self._model.parameters(), 1e-4)
 
     def input(self, size: int) -> Tensor:
         generator = torch.Generator().manual_seed(1)
-        if self._job.model == HIFIGAN:
-            return torch.randn(1, size, 80, generator=generator)
-        return torch.randn(2, 3, size, size, generator=generator)
+        shape = (1, size, 80) if self._job.model == HIFIGAN else (2, 3, size, size)
+        return torch.randn(shape, generator=generator).to(self._device)
 
     def __call__(self, x: Tensor) -> float:
         self._optimizer.zero_grad()

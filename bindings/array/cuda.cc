@@ -146,6 +146,9 @@ class CudaArray {
   std::shared_ptr<void> memory_;
 };
 
+// NOLINTNEXTLINE(performance-no-int-to-ptr): Python has handles as numbers
+cudaStream_t ToStream(uintptr_t handle) { return reinterpret_cast<cudaStream_t>(handle); }
+
 // All on one device; y may be x.
 void Forward(const CudaArray& x, const CudaArray& y, double negative_slope, const CudaArray* mask, uintptr_t stream) {
   const cuda::DeviceScope scope(x.device());
@@ -153,7 +156,7 @@ void Forward(const CudaArray& x, const CudaArray& y, double negative_slope, cons
   const leakyrelu_array x_view = x.View();
   const leakyrelu_array y_view = y.View();
   Check(leakyrelu_cuda_forward(&x_view, &y_view, negative_slope, mask != nullptr ? mask->bytes() : nullptr,
-                               reinterpret_cast<cudaStream_t>(stream)));
+                               ToStream(stream)));
 }
 
 void Backward(const CudaArray& grad, const CudaArray& mask, const CudaArray& out, double negative_slope,
@@ -162,15 +165,14 @@ void Backward(const CudaArray& grad, const CudaArray& mask, const CudaArray& out
   Check(scope.error());
   const leakyrelu_array grad_view = grad.View();
   const leakyrelu_array out_view = out.View();
-  Check(leakyrelu_cuda_backward(&grad_view, mask.bytes(), &out_view, negative_slope,
-                                reinterpret_cast<cudaStream_t>(stream)));
+  Check(leakyrelu_cuda_backward(&grad_view, mask.bytes(), &out_view, negative_slope, ToStream(stream)));
 }
 
 void Synchronize(int device, uintptr_t stream) {
   const nb::gil_scoped_release release;
   const cuda::DeviceScope scope(device);
   Check(scope.error());
-  Check(cuda::Synchronize(reinterpret_cast<cudaStream_t>(stream)));
+  Check(cuda::Synchronize(ToStream(stream)));
 }
 
 }  // namespace

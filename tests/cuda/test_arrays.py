@@ -287,7 +287,11 @@ def test_errors(call: Any, error: type[Exception], message: str) -> None:
     [
         (np.empty(4, np.float64), TypeError, "out has dtype float64, x has float32; they must be the same"),
         (np.empty(5, np.float32), ValueError, r"out has shape \(5,\), x has \(4,\); they must be the same"),
-        (np.lib.stride_tricks.as_strided(np.empty(4, np.float32), (4,), (0,)), ValueError, "holds an element more than once"),
+        (
+            np.lib.stride_tricks.as_strided(np.empty(4, np.float32), (4,), (0,)),
+            ValueError,
+            "holds an element more than once",
+        ),
     ],
 )
 def test_errors_of_outputs(out: np.ndarray[Any, Any], error: type[Exception], message: str) -> None:
