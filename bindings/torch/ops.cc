@@ -10,6 +10,11 @@
 #include <torch/csrc/dynamo/compiled_autograd.h>
 #include <torch/library.h>
 
+#include <memory>
+#include <mutex>
+#include <type_traits>
+#include <utility>
+
 #include "compute.h"
 #include "leakyrelu/torch.hpp"
 #include "plain.h"
@@ -94,8 +99,18 @@ class LeakyReluBackward : public ag::Node {
   Order order_;
 };
 
+// A node in the pointer that this torch has for nodes: 2.11 has a std::shared_ptr, 2.13 one of its own.
+template <class Node, class... Arguments>
+auto NodePointer(Arguments&&... arguments) {
+  if constexpr (std::is_base_of_v<c10::intrusive_ptr_target, Node>) {
+    return c10::make_intrusive<Node>(std::forward<Arguments>(arguments)...);
+  } else {
+    return std::shared_ptr<Node>(new Node(std::forward<Arguments>(arguments)...), [](Node* node) { deleteNode(node); });
+  }
+}
+
 auto MakeNode(const at::Tensor& input, const at::Tensor& mask, double slope, const Order& order) {
-  return c10::make_intrusive<LeakyReluBackward>(mask, slope, order, ag::collect_next_edges(input));
+  return NodePointer<LeakyReluBackward>(mask, slope, order, ag::collect_next_edges(input));
 }
 
 bool CanTakeBackward(const at::Tensor& grad, const at::Tensor& mask) {

@@ -1,7 +1,8 @@
 """LeakyReLU for PyTorch: a drop-in that keeps one bit an element for the backward instead of the input.
 
-Plain CPU tensors are done here. Everything else (compile, export, script, fx, functional transforms,
-subclasses, other devices, ...) goes to torch's own leaky_relu, so nothing works less than before.
+Plain tensors on the CPU are done here, and on CUDA devices where it was built with a CUDA compiler.
+Everything else (compile, export, script, fx, functional transforms, subclasses, other devices, ...) goes to
+torch's own leaky_relu, so nothing works less than before.
 """
 
 import contextlib
