@@ -5,8 +5,8 @@
 //   auto z = leakyrelu::torch::leaky_relu(x, 0.1);
 //
 // Link leakyrelu::torch. Values, gradients, strides and errors are torch's own; tensors that the library does not take
-// (other devices than the CPU and, built with -DLEAKYRELU_CUDA=ON, CUDA's; other layouts, functional transforms, ...) go
-// to aten::leaky_relu.
+// (other devices than the CPU and, built with -DLEAKYRELU_CUDA=ON, CUDA's; other layouts, functional transforms, ...)
+// go to aten::leaky_relu.
 #ifndef LEAKYRELU_TORCH_HPP_
 #define LEAKYRELU_TORCH_HPP_
 
