@@ -52,11 +52,24 @@ inline bool HasPlainKeys(const at::Tensor& tensor) {
 // A tensor as the core takes it.
 inline bool IsPlain(const at::Tensor& tensor) { return HasPlainKeys(tensor) && DType(tensor) != leakyrelu_dtype{}; }
 
-// No mode, functional transform, tracer or guard has changed where this thread's calls go (autocast apart: it leaves
-// leaky_relu alone).
+// Names of dims, where torch has them: 2.11 does, and its autograd engine switches them off.
+template <class Key>
+constexpr c10::DispatchKeySet NamesKeySet() {
+  if constexpr (requires { Key::Named; }) {
+    return c10::DispatchKeySet(Key::Named);
+  } else {
+    return c10::DispatchKeySet();
+  }
+}
+
+// What may be switched off without a difference: autocast, which leaves leaky_relu alone, and names, which plain
+// tensors do not have.
+inline constexpr c10::DispatchKeySet kIndifferent = c10::autocast_dispatch_keyset | NamesKeySet<c10::DispatchKey>();
+
+// No mode, functional transform, tracer or guard has changed where this thread's calls go.
 inline bool IsEager() {
   const c10::impl::LocalDispatchKeySet keys = c10::impl::tls_local_dispatch_key_set();
-  return keys.included_ == c10::default_included_set && IsSubset(keys.excluded_, c10::autocast_dispatch_keyset);
+  return keys.included_ == c10::default_included_set && IsSubset(keys.excluded_, kIndifferent);
 }
 
 // The same under torch.inference_mode().
@@ -64,7 +77,7 @@ inline bool IsInference() {
   const c10::impl::LocalDispatchKeySet keys = c10::impl::tls_local_dispatch_key_set();
   return c10::InferenceMode::is_enabled() &&
          keys.included_ == c10::default_included_set.remove(c10::DispatchKey::ADInplaceOrView) &&
-         IsSubset(keys.excluded_, c10::autocast_dispatch_keyset | c10::autograd_dispatch_keyset);
+         IsSubset(keys.excluded_, kIndifferent | c10::autograd_dispatch_keyset);
 }
 
 // A mask as the core takes it.

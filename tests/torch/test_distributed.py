@@ -16,7 +16,8 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """What each process says of each case; all run in one group, which takes long to make."""
     folder = tmp_path_factory.mktemp("distributed")
     script = Path(distributed_cases.__file__)
-    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    shared = script.parents[1] / "shared"
+    environment = {**os.environ, "PYTHONPATH": str(shared), "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
     outputs = [folder / f"output{rank}" for rank in range(distributed_cases.WORLD)]
     processes = []
     for rank, output in enumerate(outputs):
