@@ -17,8 +17,11 @@ leakyrelu_status CheckExecutor(const leakyrelu_executor* executor) {
   return executor->num_threads >= 1 ? LEAKYRELU_OK : LEAKYRELU_ERROR_NUM_THREADS;
 }
 
-// Elements up to which planning a call takes longer than doing it.
+// Elements up to which even a plan of one row takes longer than the call.
 constexpr int64_t kSmall = 4096;
+
+// More elements than memory can have, few enough that no sum of addresses overflows.
+constexpr int64_t kTooMany = int64_t{1} << 48;
 
 bool Disjoint(const void* a, int64_t a_bytes, const void* b, int64_t b_bytes) {
   const auto first = reinterpret_cast<uintptr_t>(a);
@@ -31,19 +34,28 @@ bool IsRow(const leakyrelu_array& array, uintptr_t itemsize) {
          reinterpret_cast<uintptr_t>(array.data) % itemsize == 0;
 }
 
-// A few elements, each array one aligned row of them: nothing to plan, and all that could be wrong is seen at once.
-// False wherever anything might be, for Call to find out.
-bool IsSmallAndRight(const leakyrelu_array& in, const leakyrelu_array* out, const uint8_t* mask, int64_t itemsize) {
+// Whether each array is one aligned row, and nothing is wrong with them: then all of it is seen at once. False wherever
+// anything might be wrong, for CheckArrays to find out.
+bool AreRightRows(const leakyrelu_array& in, const leakyrelu_array* out, const uint8_t* mask, int64_t itemsize) {
   if (out == nullptr || in.dtype != out->dtype) return false;
   const uintptr_t alignment = static_cast<uintptr_t>(itemsize);
   if (!IsRow(in, alignment) || !IsRow(*out, alignment)) return false;
   const int64_t elements = in.shape[0];
-  if (elements != out->shape[0] || elements <= 0 || elements > kSmall) return false;
+  if (elements != out->shape[0] || elements <= 0 || elements >= kTooMany) return false;
   const int64_t bytes = elements * itemsize;
   const int64_t mask_bytes = static_cast<int64_t>(leakyrelu_mask_bytes(elements));
   return (in.data == out->data || Disjoint(in.data, bytes, out->data, bytes)) &&
          (mask == nullptr ||
           (Disjoint(in.data, bytes, mask, mask_bytes) && Disjoint(out->data, bytes, mask, mask_bytes)));
+}
+
+leakyrelu_status Start(const Job& job, const Plan& plan, const leakyrelu_executor* executor) {
+  try {
+    Run(job, plan, executor);
+  } catch (...) {
+    return LEAKYRELU_ERROR_EXECUTOR_FAILED;
+  }
+  return LEAKYRELU_OK;
 }
 
 // Both calls: in -> out (null: the mask alone), with a mask that is written (forward) or read (backward).
@@ -57,14 +69,11 @@ leakyrelu_status Call(Direction direction, const leakyrelu_array* in, const leak
   const Kernels& kernels = ActiveKernels();
   const bool is_forward = direction == Direction::kForward;
   const Kernel kernel = is_forward ? kernels.forward[dtype] : kernels.backward[dtype];
-  if (IsSmallAndRight(*in, out, mask, itemsize) && (is_forward || mask != nullptr)) {
+  const bool are_rows = AreRightRows(*in, out, mask, itemsize) && (is_forward || mask != nullptr);
+  if (are_rows && in->shape[0] <= kSmall) {
     kernel(in->data, out->data, mask, static_cast<size_t>(in->shape[0]), slope);
     return LEAKYRELU_OK;
   }
-  Layouts layouts;
-  if (const leakyrelu_status status = CheckArrays(direction, in, out, mask, &layouts)) return status;
-  if (layouts.in.elements == 0) return LEAKYRELU_OK;
-
   const Job job = {kernel,
                    is_forward ? kernels.streaming_forward[dtype] : kernels.streaming_backward[dtype],
                    static_cast<const std::byte*>(in->data),
@@ -72,13 +81,11 @@ leakyrelu_status Call(Direction direction, const leakyrelu_array* in, const leak
                    mask,
                    kDTypes[dtype].bytes,
                    slope};
-  const Plan plan = MakePlan(layouts.in, layouts.out, mask != nullptr);
-  try {
-    Run(job, plan, executor);
-  } catch (...) {
-    return LEAKYRELU_ERROR_EXECUTOR_FAILED;
-  }
-  return LEAKYRELU_OK;
+  if (are_rows) return Start(job, RowPlan(in->shape[0]), executor);
+  Layouts layouts;
+  if (const leakyrelu_status status = CheckArrays(direction, in, out, mask, &layouts)) return status;
+  if (layouts.in.elements == 0) return LEAKYRELU_OK;
+  return Start(job, MakePlan(layouts.in, layouts.out, mask != nullptr), executor);
 }
 
 }  // namespace

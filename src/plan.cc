@@ -118,4 +118,14 @@ Plan MakePlan(const Layout& in, const Layout& out, bool c_order) {
   return plan;
 }
 
+Plan RowPlan(int64_t elements) {
+  Plan plan;
+  plan.elements = elements;
+  plan.in_start = 0;
+  plan.out_start = 0;
+  plan.dims = 1;
+  plan.loops[0] = {elements, 1, 1};
+  return plan;
+}
+
 }  // namespace leakyrelu

@@ -49,6 +49,9 @@ struct Plan {
 // needs; else in the output's order of memory. Both layouts have the same shape and at least one element.
 Plan MakePlan(const Layout& in, const Layout& out, bool c_order);
 
+// What MakePlan gives for contiguous arrays.
+Plan RowPlan(int64_t elements);
+
 }  // namespace leakyrelu
 
 #endif  // LEAKYRELU_SRC_PLAN_H_
