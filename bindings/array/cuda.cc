@@ -1,19 +1,20 @@
 // Hands the memory of DLPack arrays on CUDA devices to the C functions, and fresh memory to other libraries.
 //
-// leakyrelu/_cuda.py is the only caller: it chooses the stream, and says what is wrong with one array.
+// leakyrelu/_cuda.py is the only caller: it chooses the stream, and says what is wrong with one array. Whatever may
+// wait for a device does so without the GIL, which what the device waits for may need.
 
 #include "cuda.h"
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
-#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <memory>
-#include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,12 +33,15 @@ using DType = nb::dlpack::dtype;
 using Code = nb::dlpack::dtype_code;
 constexpr DType kUInt8 = {static_cast<uint8_t>(Code::UInt), 8, 1};
 
-void Check(cuda::Error error) {
-  if (error != nullptr) throw std::runtime_error(std::string("CUDA: ") + error);
+// All that Python calls holds the GIL when these throw.
+void Check(const cuda::Error& error) {
+  if (error.message == nullptr) return;
+  PyErr_Format(error.is_out_of_memory ? PyExc_MemoryError : PyExc_RuntimeError, "CUDA: %s", error.message);
+  throw nb::python_error();
 }
 
 void Check(leakyrelu_status status) {
-  if (status == LEAKYRELU_ERROR_CUDA) Check(cuda::Error(leakyrelu_cuda_error_message()));
+  if (status == LEAKYRELU_ERROR_CUDA) Check(cuda::Error{leakyrelu_cuda_error_message()});
   if (status != LEAKYRELU_OK) throw nb::value_error(leakyrelu_status_message(status));
 }
 
@@ -53,20 +57,20 @@ class CudaArray {
 
   // Fresh memory on the device of `like`, in its dtype and shape; in its strides, or in C order.
   static CudaArray EmptyLike(const CudaArray& like, bool same_strides) {
-    return Empty(like.device_, like.dtype_, like.shape_, same_strides ? std::optional(like.strides_) : std::nullopt);
+    CudaArray array = Empty(like, like.dtype_, like.shape_);
+    if (same_strides) array.strides_ = like.strides_;
+    return array;
   }
 
-  // Fresh memory for so many bytes of uint8.
-  static CudaArray EmptyBytes(const CudaArray& like, int64_t bytes) {
-    return Empty(like.device_, kUInt8, {bytes}, std::nullopt);
-  }
+  // Fresh memory on the device of `like` for so many bytes of uint8.
+  static CudaArray EmptyBytes(const CudaArray& like, int64_t bytes) { return Empty(like, kUInt8, {bytes}); }
 
   // An object that speaks DLPack, for other libraries to take. What is in the memory must be complete by then.
   nb::ndarray<nb::array_api> Exported() const {
     const std::vector<size_t> shape(shape_.begin(), shape_.end());
     const nb::capsule owner(new std::shared_ptr<void>(memory_),
                             [](void* memory) noexcept { delete static_cast<std::shared_ptr<void>*>(memory); });
-    return {data_, shape.size(), shape.data(), owner, strides_.data(), dtype_, nb::device::cuda::value, device_};
+    return {data_, shape.size(), shape.data(), owner, strides_.data(), dtype_, device_type_, device_};
   }
 
   leakyrelu_array View() const {
@@ -75,6 +79,7 @@ class CudaArray {
 
   uint8_t* bytes() const { return static_cast<uint8_t*>(data_); }
   int device() const { return device_; }
+  nb::tuple DlpackDevice() const { return nb::make_tuple(device_type_, device_); }
   bool writable() const { return writable_; }
   nb::tuple shape() const { return nb::tuple(nb::cast(shape_)); }
   int itemsize() const { return dtype_.bits / 8; }
@@ -99,35 +104,41 @@ class CudaArray {
   CudaArray(Array array, bool writable)
       : data_(const_cast<void*>(static_cast<const void*>(array.data()))),
         dtype_(array.dtype()),
+        device_type_(array.device_type()),
         device_(array.device_id()),
         shape_(array.shape_ptr(), array.shape_ptr() + array.ndim()),
         strides_(array.stride_ptr(), array.stride_ptr() + array.ndim()),
         writable_(writable),
         memory_(std::make_shared<Array>(std::move(array))) {}
 
-  static CudaArray Empty(int device, DType dtype, std::vector<int64_t> shape,
-                         std::optional<std::vector<int64_t>> strides) {
+  // In C order.
+  static CudaArray Empty(const CudaArray& like, DType dtype, std::vector<int64_t> shape) {
     CudaArray array;
-    array.writable_ = true;
     array.dtype_ = dtype;
-    array.device_ = device;
+    array.device_type_ = nb::device::cuda::value;
+    array.device_ = like.device_;
     array.shape_ = std::move(shape);
-    int64_t elements = 1;
     array.strides_.resize(array.shape_.size());
+    int64_t bytes = array.itemsize();
+    bool fits = true;
     for (size_t dim = array.shape_.size(); dim-- > 0;) {
-      array.strides_[dim] = elements;
-      elements *= array.shape_[dim];
+      array.strides_[dim] = bytes / array.itemsize();
+      fits = fits && !__builtin_mul_overflow(bytes, array.shape_[dim], &bytes);
     }
-    if (strides) array.strides_ = *std::move(strides);
-    const cuda::DeviceScope scope(device);
-    Check(scope.error());
-    const size_t bytes = static_cast<size_t>(elements) * static_cast<size_t>(array.itemsize());
-    if (const cuda::Error error = cuda::Allocate(bytes, &array.data_)) {
-      PyErr_Format(PyExc_MemoryError, "CUDA: %s, for %zu bytes on device %d", error, bytes, device);
-      throw nb::python_error();
-    }
-    array.memory_ = std::shared_ptr<void>(array.data_, cuda::Free);
+    Check(fits ? Allocate(&array, static_cast<size_t>(bytes)) : cuda::Error{"more bytes than there can be", true});
+    array.writable_ = true;
+    // What drops an array is Python, hence with the GIL.
+    array.memory_ = std::shared_ptr<void>(array.data_, [](void* data) {
+      const nb::gil_scoped_release release;
+      cuda::Free(data);
+    });
     return array;
+  }
+
+  static cuda::Error Allocate(CudaArray* array, size_t bytes) {
+    const nb::gil_scoped_release release;
+    const cuda::DeviceScope scope(array->device_);
+    return scope.error().message != nullptr ? scope.error() : cuda::Allocate(bytes, &array->data_);
   }
 
   // None of the four (0) for any other; _cuda.py has seen to that.
@@ -139,6 +150,7 @@ class CudaArray {
 
   void* data_ = nullptr;
   DType dtype_ = {};
+  int device_type_ = 0;  // DLPack's
   int device_ = 0;
   std::vector<int64_t> shape_;
   std::vector<int64_t> strides_;  // in elements
@@ -146,33 +158,41 @@ class CudaArray {
   std::shared_ptr<void> memory_;
 };
 
-// NOLINTNEXTLINE(performance-no-int-to-ptr): Python has handles as numbers
-cudaStream_t ToStream(uintptr_t handle) { return reinterpret_cast<cudaStream_t>(handle); }
+// Calls launch(stream), which returns a status, with the device current; then waits, if asked to, for all that is
+// enqueued on the stream.
+template <class Launch>
+void OnDevice(int device, uintptr_t stream_handle, bool wait, Launch launch) {
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): Python has handles as numbers
+  const auto stream = reinterpret_cast<cudaStream_t>(stream_handle);
+  leakyrelu_status status = LEAKYRELU_OK;
+  cuda::Error error;
+  {
+    const nb::gil_scoped_release release;
+    const cuda::DeviceScope scope(device);
+    error = scope.error();
+    if (error.message == nullptr) {
+      status = launch(stream);
+      if (status == LEAKYRELU_OK && wait) error = cuda::Synchronize(stream);
+    }
+  }
+  Check(error);
+  Check(status);
+}
 
 // All on one device; y may be x.
-void Forward(const CudaArray& x, const CudaArray& y, double negative_slope, const CudaArray* mask, uintptr_t stream) {
-  const cuda::DeviceScope scope(x.device());
-  Check(scope.error());
-  const leakyrelu_array x_view = x.View();
-  const leakyrelu_array y_view = y.View();
-  Check(leakyrelu_cuda_forward(&x_view, &y_view, negative_slope, mask != nullptr ? mask->bytes() : nullptr,
-                               ToStream(stream)));
+void Forward(const CudaArray& x, const CudaArray& y, double negative_slope, const CudaArray* mask, uintptr_t stream,
+             bool wait) {
+  OnDevice(x.device(), stream, wait, [&, x_view = x.View(), y_view = y.View()](cudaStream_t cuda_stream) {
+    return leakyrelu_cuda_forward(&x_view, &y_view, negative_slope, mask != nullptr ? mask->bytes() : nullptr,
+                                  cuda_stream);
+  });
 }
 
 void Backward(const CudaArray& grad, const CudaArray& mask, const CudaArray& out, double negative_slope,
-              uintptr_t stream) {
-  const cuda::DeviceScope scope(grad.device());
-  Check(scope.error());
-  const leakyrelu_array grad_view = grad.View();
-  const leakyrelu_array out_view = out.View();
-  Check(leakyrelu_cuda_backward(&grad_view, mask.bytes(), &out_view, negative_slope, ToStream(stream)));
-}
-
-void Synchronize(int device, uintptr_t stream) {
-  const nb::gil_scoped_release release;
-  const cuda::DeviceScope scope(device);
-  Check(scope.error());
-  Check(cuda::Synchronize(ToStream(stream)));
+              uintptr_t stream, bool wait) {
+  OnDevice(grad.device(), stream, wait, [&, grad_view = grad.View(), out_view = out.View()](cudaStream_t cuda_stream) {
+    return leakyrelu_cuda_backward(&grad_view, mask.bytes(), &out_view, negative_slope, cuda_stream);
+  });
 }
 
 }  // namespace
@@ -183,14 +203,14 @@ void BindCuda(nb::module_& module) {
       .def_static("empty_like", &CudaArray::EmptyLike, "like"_a, "same_strides"_a)
       .def_static("empty_bytes", &CudaArray::EmptyBytes, "like"_a, "bytes"_a)
       .def("exported", &CudaArray::Exported)
+      .def_prop_ro("device", &CudaArray::DlpackDevice)
       .def_prop_ro("shape", &CudaArray::shape)
       .def_prop_ro("strides", &CudaArray::StridesInBytes)
       .def_prop_ro("itemsize", &CudaArray::itemsize)
       .def_prop_ro("writable", &CudaArray::writable)
       .def_prop_ro("dtype", &CudaArray::DTypeName);
-  module.def("cuda_forward", &Forward, "x"_a, "y"_a, "negative_slope"_a, "mask"_a.none(), "stream"_a);
-  module.def("cuda_backward", &Backward, "grad"_a, "mask"_a, "out"_a, "negative_slope"_a, "stream"_a);
-  module.def("cuda_synchronize", &Synchronize, "device"_a, "stream"_a);
+  module.def("cuda_forward", &Forward, "x"_a, "y"_a, "negative_slope"_a, "mask"_a.none(), "stream"_a, "wait"_a);
+  module.def("cuda_backward", &Backward, "grad"_a, "mask"_a, "out"_a, "negative_slope"_a, "stream"_a, "wait"_a);
 }
 
 }  // namespace leakyrelu

@@ -6,7 +6,7 @@
 
 namespace leakyrelu {
 
-// Adds CudaArray, cuda_forward, cuda_backward and cuda_synchronize.
+// Adds CudaArray, cuda_forward and cuda_backward.
 void BindCuda(nanobind::module_& module);
 
 }  // namespace leakyrelu

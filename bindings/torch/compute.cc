@@ -24,8 +24,9 @@ namespace {
 
 // A tensor with its dims in `order`, as the core sees it; as one dim if all tensors of the call are contiguous.
 struct View {
-  View(const at::Tensor& tensor, const Order& order, bool as_one_dim)
-      : elements(tensor.numel()), array{tensor.data_ptr(), DType(tensor), 1, &elements, nullptr} {
+  // `data` is the tensor's.
+  View(const at::Tensor& tensor, const void* data, const Order& order, bool as_one_dim)
+      : elements(tensor.numel()), array{const_cast<void*>(data), DType(tensor), 1, &elements, nullptr} {
     if (as_one_dim) return;
     array.ndim = static_cast<int32_t>(tensor.dim());
     array.shape = tensor.sizes().data();
@@ -67,29 +68,38 @@ leakyrelu_executor TorchThreads(int64_t elements) {
 
 void Check(leakyrelu_status status) { TORCH_CHECK(status == LEAKYRELU_OK, leakyrelu_status_message(status)); }
 
-// call(stream), which returns a status, with the device and its stream that are current in torch. For CUDA by torch's
-// interface for all devices, which needs no headers of CUDA.
-template <class Call>
-void OnCuda(c10::Device device, Call call) {
-  const c10::DeviceGuard guard(device);
-  const c10::Stream stream = c10::impl::VirtualGuardImpl(device.type()).getStream(device);
-  const leakyrelu_status status = call(static_cast<cudaStream_t>(stream.native_handle()));
+// Makes the tensor's device current, where there are several of its kind.
+class OnDeviceOf {
+ public:
+  explicit OnDeviceOf(const at::Tensor& tensor) {
+    if (!tensor.is_cpu()) guard_.reset_device(tensor.device());
+  }
+
+ private:
+  c10::OptionalDeviceGuard guard_;
+};
+
+// The stream that is current in torch, by its interface for all kinds of devices, which needs no headers of CUDA.
+cudaStream_t CurrentStream(c10::Device device) {
+  return static_cast<cudaStream_t>(c10::impl::VirtualGuardImpl(device.type()).getStream(device).native_handle());
+}
+
+void CheckCuda(leakyrelu_status status) {
   TORCH_CHECK(status != LEAKYRELU_ERROR_CUDA, leakyrelu_status_message(status), ": ", leakyrelu_cuda_error_message());
   Check(status);
 }
 
-// A fresh tensor with memory for so many elements, without torch's checks. Its shape is the caller's to set.
+// A fresh tensor with memory for so many elements; on the CPU without torch's checks, which take longer than a small
+// call. Its shape is the caller's to set.
 at::Tensor Unshaped(int64_t elements, at::ScalarType dtype, c10::Device device) {
+  if (!device.is_cpu()) return at::empty({elements}, at::TensorOptions().dtype(dtype).device(device));
   const caffe2::TypeMeta type = c10::scalarTypeToTypeMeta(dtype);
-  const size_t bytes = static_cast<size_t>(elements) * type.itemsize();
-  const auto from = [&](c10::Allocator* allocator, c10::DispatchKey key) {
-    auto storage = c10::make_intrusive<c10::StorageImpl>(c10::StorageImpl::use_byte_size_t(), bytes,
-                                                         allocator->allocate(bytes), allocator, /*resizable=*/true);
-    return at::detail::make_tensor<c10::TensorImpl>(std::move(storage), c10::DispatchKeySet(key), type);
-  };
-  if (device.is_cpu()) return from(AllocatorFor(bytes), c10::DispatchKey::CPU);
-  const c10::DeviceGuard guard(device);
-  return from(c10::GetAllocator(device.type()), c10::DispatchKey::CUDA);
+  size_t bytes = 0;
+  TORCH_CHECK(!__builtin_mul_overflow(elements, type.itemsize(), &bytes), "Storage size calculation overflowed");
+  c10::Allocator* const allocator = AllocatorFor(bytes);
+  auto storage = c10::make_intrusive<c10::StorageImpl>(c10::StorageImpl::use_byte_size_t(), bytes,
+                                                       allocator->allocate(bytes), allocator, /*resizable=*/true);
+  return at::detail::make_tensor<c10::TensorImpl>(std::move(storage), c10::DispatchKeySet(c10::DispatchKey::CPU), type);
 }
 
 // The input's strides where that is dense, else those of a dense tensor in its order.
@@ -98,8 +108,6 @@ at::DimVector DenseStrides(const at::Tensor& input) {
   const std::vector<int64_t> strides = at::infer_dense_strides(input.sizes(), input.strides());
   return at::DimVector(strides.begin(), strides.end());
 }
-
-uint8_t* Bytes(const at::Tensor& mask) { return mask.defined() ? static_cast<uint8_t*>(mask.data_ptr()) : nullptr; }
 
 }  // namespace
 
@@ -134,18 +142,19 @@ at::Tensor EmptyLike(const at::Tensor& input) {
 
 void Forward(const at::Tensor& input, const at::Tensor& output, double slope, const at::Tensor& mask,
              const Order& order) {
+  const OnDeviceOf current(input);
   const bool as_one_dim = AsOneDim(input, output, order);
-  const View x(input, order, as_one_dim);
-  const View y(output, order, as_one_dim);
+  // The output's memory first: asking for it gives a tensor that is copied on write memory of its own.
+  const View y(output, output.data_ptr(), order, as_one_dim);
+  const View x(input, input.const_data_ptr(), order, as_one_dim);
+  uint8_t* const bits = mask.defined() ? static_cast<uint8_t*>(mask.data_ptr()) : nullptr;
   if constexpr (kHasCuda) {
     if (input.is_cuda()) {
-      return OnCuda(input.device(), [&](cudaStream_t stream) {
-        return leakyrelu_cuda_forward(&x.array, &y.array, slope, Bytes(mask), stream);
-      });
+      return CheckCuda(leakyrelu_cuda_forward(&x.array, &y.array, slope, bits, CurrentStream(input.device())));
     }
   }
   const leakyrelu_executor executor = TorchThreads(input.numel());
-  Check(leakyrelu_forward(&x.array, &y.array, slope, Bytes(mask), &executor));
+  Check(leakyrelu_forward(&x.array, &y.array, slope, bits, &executor));
 }
 
 at::Tensor EmptyInOrder(const at::Tensor& grad, const Order& order) {
@@ -168,18 +177,18 @@ at::Tensor EmptyInOrder(const at::Tensor& grad, const Order& order) {
 
 void Backward(const at::Tensor& grad, const at::Tensor& mask, const at::Tensor& result, double slope,
               const Order& order) {
+  const OnDeviceOf current(grad);
   const bool as_one_dim = AsOneDim(grad, result, order);
-  const View dy(grad, order, as_one_dim);
-  const View dx(result, order, as_one_dim);
+  const View dx(result, result.data_ptr(), order, as_one_dim);
+  const View dy(grad, grad.const_data_ptr(), order, as_one_dim);
+  const auto* const bits = static_cast<const uint8_t*>(mask.const_data_ptr());
   if constexpr (kHasCuda) {
     if (grad.is_cuda()) {
-      return OnCuda(grad.device(), [&](cudaStream_t stream) {
-        return leakyrelu_cuda_backward(&dy.array, Bytes(mask), &dx.array, slope, stream);
-      });
+      return CheckCuda(leakyrelu_cuda_backward(&dy.array, bits, &dx.array, slope, CurrentStream(grad.device())));
     }
   }
   const leakyrelu_executor executor = TorchThreads(grad.numel());
-  Check(leakyrelu_backward(&dy.array, Bytes(mask), &dx.array, slope, &executor));
+  Check(leakyrelu_backward(&dy.array, bits, &dx.array, slope, &executor));
 }
 
 at::Tensor BackwardComposed(const at::Tensor& grad, const at::Tensor& mask, double slope, const Order& order) {

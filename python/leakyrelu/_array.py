@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leakyrelu import _core
-from leakyrelu._checks import SUPPORTED, is_dense, library_of, mask_bytes, require_mask, require_same
+from leakyrelu._checks import CUDA_DEVICE_TYPES, SUPPORTED, is_dense, library_of, mask_bytes, require_mask, require_same
 
 Array = TypeVar("Array")
 
@@ -63,6 +63,8 @@ def leaky_relu(
         ValueError: `out` has another shape, is read-only, overlaps `x` without being it, or holds an
             element twice; a finite `negative_slope` is too large for float32 and `x` is not float64;
             both `inplace` and `out` are given.
+        MemoryError: there is no memory for the result.
+        RuntimeError: CUDA refuses.
     """
     if inplace and out is not None:
         raise ValueError("inplace=True and out are both given; give one of them")
@@ -99,7 +101,7 @@ def leaky_relu_with_mask(
         strides. That is `numpy.packbits(x.ravel() > 0, bitorder="little")`.
 
     Raises:
-        TypeError, ValueError: as for `leaky_relu`.
+        TypeError, ValueError, MemoryError, RuntimeError: as for `leaky_relu`.
     """
     if _is_tensor(x):
         tensor, bits = _tensors().leaky_relu_with_mask(x, negative_slope)
@@ -252,11 +254,11 @@ def _tensors() -> Any:
 
 
 def _is_on_cuda(x: Any) -> bool:
-    """Whether an array says that it is in the memory of a CUDA device (DLPack's kDLCUDA or kDLCUDAManaged)."""
+    """Whether an array says that it is in the memory of a CUDA device."""
     if isinstance(x, np.ndarray | np.generic):
         return False
     try:
-        return x.__dlpack_device__()[0] in (2, 13)
+        return int(x.__dlpack_device__()[0]) in CUDA_DEVICE_TYPES
     except Exception:
         return False  # asked again, where its memory is needed
 
@@ -314,7 +316,9 @@ def _from_dlpack(x: Any, name: str, writable: bool) -> tuple[NDArray[Any], bool]
     except Exception as error:
         raise TypeError(f"{name} does not give access to its memory by DLPack: {error}") from error
     if device[0] != 1:
-        raise TypeError(f"{name} is on DLPack device {device}; it must be on the CPU, (1, 0)")
+        raise TypeError(
+            f"{name} is on DLPack device {device}; it must be on the CPU, (1, 0), or all on one CUDA device"
+        )
     raise ValueError(f"{name} is read-only; it must be writable")
 
 

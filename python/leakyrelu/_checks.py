@@ -1,10 +1,11 @@
-"""What all kinds of arrays have in common: what must be true of those of one call, whatever memory they are in."""
+"""What arrays have in common, whatever memory they are in: what must be true of those of one call."""
 
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 SUPPORTED = "float16, bfloat16, float32 and float64"
+CUDA_DEVICE_TYPES = (2, 13)  # DLPack's kDLCUDA and kDLCUDAManaged
 
 Shape = tuple[int, ...]
 

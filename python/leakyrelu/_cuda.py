@@ -1,8 +1,8 @@
 """The functions on arrays in the memory of a CUDA device, of whatever library speaks DLPack.
 
 Those of CuPy run on its current stream and get their memory from it, so that nothing waits. Other libraries
-have no stream that could be asked for: there a call runs on the thread's default stream, gets memory from
-CUDA, and returns when the result is there.
+have no stream that could be asked for: there a call runs on the default stream, gets memory from CUDA, and
+returns when the result is there.
 """
 
 import contextlib
@@ -12,18 +12,16 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from leakyrelu import _core
-from leakyrelu._checks import SUPPORTED, is_dense, library_of, mask_bytes, require_mask, require_same
+from leakyrelu._checks import CUDA_DEVICE_TYPES, SUPPORTED, is_dense, library_of, mask_bytes, require_mask, require_same
 
-# CUDA's names for its default streams, and DLPack's.
-_LEGACY_STREAM = 1
-_PER_THREAD_STREAM = 2
+_DEFAULT_STREAM = 1  # as CUDA and DLPack say
 
 
-class _Array(NamedTuple):
-    """An array that a call writes to."""
+class _Output(NamedTuple):
+    """What a call writes to."""
 
-    array: Any  # as its library has it; None: fresh memory, of which no library knows yet
     view: _core.CudaArray
+    array: Any  # as its library has it; None: fresh memory of ours, which is to become an array when it is complete
 
 
 def forward(x: Any, negative_slope: float, out: Any, out_name: str, keep_mask: bool) -> tuple[Any, Any]:
@@ -32,8 +30,9 @@ def forward(x: Any, negative_slope: float, out: Any, out_name: str, keep_mask: b
         source = place.source()
         y = place.output(out, out_name, source)
         mask = place.empty_bytes(source, mask_bytes(math.prod(source.shape))) if keep_mask else None
-        _core.cuda_forward(source, y.view, negative_slope, mask.view if mask else None, place.stream)
-    return place.result(y), place.result(mask) if mask else None
+        bits = mask.view if mask else None
+        _core.cuda_forward(source, y.view, negative_slope, bits, place.stream, place.waits)
+        return place.array(y), place.array(mask) if mask else None
 
 
 def backward(grad: Any, mask: Any, negative_slope: float, out: Any) -> Any:
@@ -42,20 +41,21 @@ def backward(grad: Any, mask: Any, negative_slope: float, out: Any) -> Any:
         source = place.source()
         bits = place.mask(mask, math.prod(source.shape))
         result = place.output(out, "out", source)
-        _core.cuda_backward(source, bits, result.view, negative_slope, place.stream)
-    return place.result(result)
+        _core.cuda_backward(source, bits, result.view, negative_slope, place.stream, place.waits)
+        return place.array(result)
 
 
 class _Place:
     """Where a call runs and where its memory comes from."""
 
-    stream = _PER_THREAD_STREAM
-    always_writable = False  # only DLPack 1.0 can say that memory may be written to
+    stream = _DEFAULT_STREAM
+    waits = True  # until the result is there
+    all_writable = False  # else only DLPack 1.0 can say that memory may be written to
 
     def __init__(self, x: Any, name: str) -> None:
         self._x = x
         self._name = name
-        self._device = tuple(map(int, x.__dlpack_device__()))
+        self._device = int(x.__dlpack_device__()[1])
 
     def source(self) -> _core.CudaArray:
         view = self._view(self._x, self._name, writable=False)
@@ -63,12 +63,12 @@ class _Place:
             raise TypeError(f"{self._name} has dtype {view.dtype}; supported are {SUPPORTED}")
         return view
 
-    def output(self, out: Any, name: str, source: _core.CudaArray) -> _Array:
+    def output(self, out: Any, name: str, source: _core.CudaArray) -> _Output:
         if out is None:
-            return self._empty_like(source)
+            return self._empty_like(source, is_dense(source.shape, source.strides, source.itemsize))
         view = self._view(out, name, writable=True)
         require_same(name, view.dtype, view.shape, self._name, source.dtype, source.shape)
-        return _Array(out, view)
+        return _Output(view, out)
 
     def mask(self, mask: Any, elements: int) -> _core.CudaArray:
         view = self._view(mask, "mask", writable=False)
@@ -77,77 +77,88 @@ class _Place:
             raise ValueError("mask is not contiguous; a copy of it would be")
         return view
 
+    def empty_bytes(self, source: _core.CudaArray, count: int) -> _Output:
+        return _Output(_core.CudaArray.empty_bytes(source, count), None)
+
+    def _empty_like(self, source: _core.CudaArray, same_strides: bool) -> _Output:
+        return _Output(_core.CudaArray.empty_like(source, same_strides), None)
+
+    def array(self, output: _Output) -> Any:
+        """What the caller gets."""
+        return library_of(self._x).from_dlpack(output.view.exported()) if output.array is None else output.array
+
     def _view(self, x: Any, name: str, writable: bool) -> _core.CudaArray:
-        try:
-            device = tuple(map(int, x.__dlpack_device__()))
-        except Exception as error:
-            raise TypeError(f"{name} does not give access to its memory by DLPack: {error}") from error
-        if device != self._device:
-            raise TypeError(f"{name} is on DLPack device {device}; it must be on {self._device}, as {self._name}")
-        try:
+        if getattr(x, "requires_grad", False):
+            raise TypeError(f"{name} requires a gradient, which would be lost; pass {name}.detach()")
+        with _dlpack_errors(name):
+            device = x.__dlpack_device__()
+        self._require_here(device, name)
+        with _dlpack_errors(name), _current_device_of(x):
             try:
                 capsule = x.__dlpack__(stream=self.stream, max_version=(1, 0))
             except TypeError:  # does not know max_version
                 capsule = x.__dlpack__(stream=self.stream)
-        except Exception as error:
-            raise TypeError(f"{name} does not give access to its memory by DLPack: {error}") from error
-        view = _core.CudaArray.from_dlpack(capsule)
-        if writable and not (view.writable or self.always_writable):
+            view = _core.CudaArray.from_dlpack(capsule)
+        self._require_here(view.device, name)
+        if writable and not (view.writable or self.all_writable):
             raise ValueError(f"{name} is read-only; it must be writable")
         return view
 
-    def _empty_like(self, source: _core.CudaArray) -> _Array:
-        dense = is_dense(source.shape, source.strides, source.itemsize)
-        return _Array(None, _core.CudaArray.empty_like(source, dense))
-
-    def empty_bytes(self, source: _core.CudaArray, count: int) -> _Array:
-        return _Array(None, _core.CudaArray.empty_bytes(source, count))
-
-    def finish(self) -> None:
-        """Called when all is enqueued."""
-        _core.cuda_synchronize(self._device[1], self.stream)
-
-    def result(self, array: _Array) -> Any:
-        """What the caller gets."""
-        return library_of(self._x).from_dlpack(array.view.exported()) if array.array is None else array.array
+    def _require_here(self, device: Any, name: str) -> None:
+        kind, number = map(int, device)
+        if kind not in CUDA_DEVICE_TYPES or number != self._device:
+            here = f"CUDA device (2, {self._device}), as {self._name}"
+            raise TypeError(f"{name} is on DLPack device ({kind}, {number}); it must be on {here}")
 
 
 class _CuPyPlace(_Place):
     """CuPy's stream and memory, which are those of the device that is current."""
 
-    always_writable = True
+    waits = False
+    all_writable = True
 
     def __init__(self, x: Any, name: str) -> None:
         super().__init__(x, name)
         self._cupy = sys.modules["cupy"]
-        self.stream = self._cupy.cuda.get_current_stream().ptr or _LEGACY_STREAM
+        self.stream = self._cupy.cuda.get_current_stream().ptr or _DEFAULT_STREAM
 
-    def _empty_like(self, source: _core.CudaArray) -> _Array:
-        order = "K" if is_dense(source.shape, source.strides, source.itemsize) else "C"
-        return self._fresh(self._cupy.empty_like(self._x, order=order))
-
-    def empty_bytes(self, source: _core.CudaArray, count: int) -> _Array:
+    def empty_bytes(self, source: _core.CudaArray, count: int) -> _Output:
         return self._fresh(self._cupy.empty(count, self._cupy.uint8))
 
-    def _fresh(self, array: Any) -> _Array:
-        return _Array(array, self._view(array, "a fresh array", writable=True))
+    def _empty_like(self, source: _core.CudaArray, same_strides: bool) -> _Output:
+        return self._fresh(self._cupy.empty_like(self._x, order="K" if same_strides else "C"))
 
-    def finish(self) -> None:
-        """What comes next on the stream comes after."""
+    def _fresh(self, array: Any) -> _Output:
+        return _Output(self._view(array, "a fresh array", writable=True), array)
 
 
 @contextlib.contextmanager
 def _place_of(x: Any, name: str, *others: Any) -> Iterator[_Place]:
     if not hasattr(_core, "CudaArray"):
         raise TypeError(
-            f"{name} is in the memory of a CUDA device, and this leakyrelu was built without CUDA; with nvcc in PATH, "
-            "pip install --force-reinstall --no-deps --no-binary leakyrelu leakyrelu builds it anew"
+            f"{name} is in the memory of a CUDA device, and this leakyrelu was built without CUDA; with nvcc (12.8 or "
+            "newer) in PATH, pip install --no-build-isolation --force-reinstall --no-deps --no-binary leakyrelu "
+            "leakyrelu builds it anew"
         )
+    with _current_device_of(x):
+        all_cupy = all(array is None or _is_cupy(array) for array in (x, *others))
+        yield _CuPyPlace(x, name) if all_cupy else _Place(x, name)
+
+
+def _is_cupy(x: Any) -> bool:
     cupy = sys.modules.get("cupy")  # who has an array of it has imported it
-    if cupy is not None and all(array is None or isinstance(array, cupy.ndarray) for array in (x, *others)):
-        with x.device:
-            yield _CuPyPlace(x, name)
-    else:
-        place = _Place(x, name)
-        yield place
-        place.finish()
+    return cupy is not None and isinstance(x, cupy.ndarray)
+
+
+def _current_device_of(x: Any) -> contextlib.AbstractContextManager[Any]:
+    """Makes the device of an array current for CuPy, which has a stream for each."""
+    device: contextlib.AbstractContextManager[Any] = x.device if _is_cupy(x) else contextlib.nullcontext()
+    return device
+
+
+@contextlib.contextmanager
+def _dlpack_errors(name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise TypeError(f"{name} does not give access to its memory by DLPack: {error}") from error

@@ -8,8 +8,10 @@
 
 namespace leakyrelu::cuda {
 
-// What went wrong, in CUDA's words; null if nothing did.
-using Error = const char*;
+struct Error {
+  const char* message = nullptr;  // in CUDA's words; null: nothing went wrong
+  bool is_out_of_memory = false;
+};
 
 // Makes a device current for the calling thread, while it lives. An error leaves the device as it was.
 class LEAKYRELU_API DeviceScope {
@@ -24,10 +26,11 @@ class LEAKYRELU_API DeviceScope {
  private:
   int before_ = 0;
   bool changed_ = false;
-  Error error_ = nullptr;
+  Error error_;
 };
 
-// On the current device. Free may be called with any device current; it waits for all that uses the memory.
+// On the current device. Free may be called with any device current; it waits for all that uses the memory. Both leave
+// alone what other threads capture in graphs.
 LEAKYRELU_API Error Allocate(size_t bytes, void** data);
 LEAKYRELU_API void Free(void* data);
 

@@ -1,4 +1,4 @@
-// The functions of cuda.h as the tests call them: on arrays of the host, and done when they return. cuda_emulated.cc
+// The functions of cuda.h as the tests call them: on arrays of the host, and done when they return. cuda_on_cpu.cc
 // runs the kernels thread by thread on the CPU, cuda_on_device.cc on a card.
 #ifndef LEAKYRELU_TESTS_CORE_CUDA_UNDER_TEST_H_
 #define LEAKYRELU_TESTS_CORE_CUDA_UNDER_TEST_H_

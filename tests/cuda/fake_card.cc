@@ -52,6 +52,7 @@ struct Event {
 
 struct Device {
   Stream default_stream;
+  int waits = 0;             // of the host, for one of its streams
   size_t allocated = 0;      // bytes
   bool has_context = false;  // CUDA makes one when the device is first used, and torch asks whether there is one
 };
@@ -226,6 +227,29 @@ extern "C" int fake_card_stream_device(void* handle) {
   return stream != nullptr ? stream->device : -1;
 }
 
+// How often the host has waited for a stream of the device.
+extern "C" int fake_card_waits(int device) {
+  const Lock lock(state.mutex);
+  return state.devices.at(static_cast<size_t>(device)).waits;
+}
+
+// The device whose memory is at the address, or -1.
+extern "C" int fake_card_memory_device(const void* address) {
+  const Lock lock(state.mutex);
+  const auto* const found = FindAllocation(address);
+  return found != nullptr && found->second.type == cudaMemoryTypeDevice ? found->second.device : -1;
+}
+
+// An allocator for torch to be given.
+extern "C" void* fake_card_allocate(ssize_t bytes, int /*device*/, cudaStream_t /*stream*/) {
+  void* address = nullptr;
+  cudaMalloc(&address, static_cast<size_t>(bytes));
+  return address;
+}
+extern "C" void fake_card_free(void* address, ssize_t /*bytes*/, int /*device*/, cudaStream_t /*stream*/) {
+  cudaFree(address);
+}
+
 // ---- Devices and errors
 
 cudaError_t cudaGetLastError() { return std::exchange(last_error, cudaSuccess); }
@@ -368,7 +392,15 @@ cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned /*flags*
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) { return Destroy<Stream>(stream); }
-cudaError_t cudaStreamSynchronize(cudaStream_t stream) { return CheckWait(stream); }
+
+cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
+  if (const cudaError_t error = CheckWait(handle)) return error;
+  const Lock lock(state.mutex);
+  const Stream* const stream = FindStream(handle);
+  ++state.devices.at(static_cast<size_t>(stream->device)).waits;
+  return cudaSuccess;
+}
+
 cudaError_t cudaStreamQuery(cudaStream_t stream) { return CheckWait(stream); }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event_handle, unsigned /*flags*/) {

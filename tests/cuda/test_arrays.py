@@ -1,7 +1,9 @@
 """Proves that arrays on a CUDA device, of whatever library, get the CPU's results, on the right stream."""
 
 import ctypes
+import gc
 import sys
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +11,16 @@ import ml_dtypes
 import numpy as np
 import pytest
 from array_cases import DTYPES, SLOPES, assert_same, select, specials
-from cuda_card import IS_FAKE, current_device, fake_card, real_card
+from cuda_card import (
+    IS_FAKE,
+    current_device,
+    fake_card,
+    launches_under_gil,
+    memory_used,
+    process,
+    real_card,
+    waits,
+)
 
 import leakyrelu
 from leakyrelu import _core
@@ -27,6 +38,7 @@ LAYOUTS = {
     "rows": lambda a: a,
     "transposed": lambda a: a.T,
     "sliced": lambda a: a[1:, ::2],
+    "transposed and sliced": lambda a: a.T[:, ::2],
     "reversed": lambda a: a[::-1],
     "none": lambda a: a[:, :0],
 }
@@ -119,79 +131,136 @@ def test_libraries_on_a_card(name: str, dtype: np.dtype[Any]) -> None:
     assert_same(to_host(dx), select(host > 0, to_host(y), -0.2))
 
 
+class OverTorch:
+    """A library of arrays that has torch do all but LeakyReLU; so that there is one on every machine with a card."""
+
+    def __init__(self, tensor: Any) -> None:
+        self.tensor = tensor
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.tensor.__dlpack_device__()
+
+    def __dlpack__(self, **options: Any) -> object:
+        return self.tensor.__dlpack__(**options)
+
+    def __array_namespace__(self) -> types.SimpleNamespace:
+        from_dlpack = sys.modules["torch"].from_dlpack
+        return types.SimpleNamespace(from_dlpack=lambda exporter: OverTorch(from_dlpack(exporter)))
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16", "float32", "float64"])
+def test_a_library_over_torch(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no CUDA device")
+    from tensor_cases import assert_same, filled, packed
+
+    dtype = getattr(torch, name)
+    x, grad = filled(dtype, 37, 1003), filled(dtype, 37, 1003, seed=1)
+    y, mask = leakyrelu.leaky_relu_with_mask(OverTorch(x.cuda()), -0.2)
+    dx = leakyrelu.leaky_relu_backward(OverTorch(grad.cuda()), mask, -0.2)
+    assert_same(y.tensor.cpu(), torch.nn.functional.leaky_relu(x, -0.2))
+    assert_same(mask.tensor.cpu(), packed(x > 0))
+    assert_same(dx.tensor.cpu(), leakyrelu.leaky_relu_backward(grad, packed(x > 0), -0.2))
+    assert leakyrelu.leaky_relu(y, 1.0, out=dx) is dx
+    assert_same(dx.tensor.cpu(), y.tensor.cpu())
+
+
 # ---- Streams, devices, memory
 
 
-@pytest.fixture
-def runtime() -> ctypes.CDLL:
-    return ctypes.CDLL(None)
-
-
 @fake_card
-def test_others_are_asked_for_their_memory_on_the_stream_of_the_thread() -> None:
-    x = Array(np.ones(4, np.float32))
+def test_others_wait_on_the_default_stream() -> None:
+    """Which their memory is asked for on, too."""
+    x = Array(np.ones(4, np.float32), device=1)
+    before = waits(0), waits(1)
     y, mask = leakyrelu.leaky_relu_with_mask(x)
+    assert (waits(0), waits(1)) == (before[0], before[1] + 1)
     leakyrelu.leaky_relu_backward(y, mask)
-    assert x.streams == y.streams == mask.streams == [2]  # DLPack's number for the default stream of a thread
+    assert (waits(0), waits(1)) == (before[0], before[1] + 2)
+    assert x.streams == y.streams == mask.streams == [1]  # DLPack's number for it
 
 
 @fake_card
-def test_cupy_is_on_its_current_stream(runtime: ctypes.CDLL) -> None:
+def test_cupy_is_on_its_current_stream() -> None:
     """By capturing that: nothing runs before the graph does, and waiting would be an error."""
     stream, graph, replay = (ctypes.c_void_p() for _ in range(3))
-    assert runtime.cudaStreamCreateWithPriority(ctypes.byref(stream), 0, 0) == 0
+    assert process.cudaStreamCreateWithPriority(ctypes.byref(stream), 0, 0) == 0
     with fake_libraries.cupy_imported() as cupy:
         x, out = CuPyArray(np.full(9, -2.0, np.float32)), CuPyArray(np.zeros(9, np.float32))
+        mask = CuPyArray(np.packbits([True] * 9, bitorder="little"))
         cupy.stream = stream.value or 0
         try:
-            assert runtime.cudaStreamBeginCapture(stream, 0) == 0
+            assert process.cudaStreamBeginCapture(stream, 0) == 0
             leakyrelu.leaky_relu(x, 0.5, out=out)
             y, _ = leakyrelu.leaky_relu_with_mask(x, 0.25)
-            y.host[:] = 7
-            assert runtime.cudaStreamEndCapture(stream, ctypes.byref(graph)) == 0
+            dx = leakyrelu.leaky_relu_backward(x, mask, 0.25)
+            y.host[:] = dx.host[:] = 7
+            assert process.cudaStreamEndCapture(stream, ctypes.byref(graph)) == 0
         finally:
             cupy.stream = 0
-        assert x.streams == [stream.value, stream.value]
+        assert x.streams == [stream.value] * 3
         assert_same(out.host, np.zeros(9, np.float32))
-        assert runtime.cudaGraphInstantiateWithFlags(ctypes.byref(replay), graph, ctypes.c_ulonglong(0)) == 0
-        assert runtime.cudaGraphLaunch(replay, stream) == 0
+        assert_same(dx.host, np.full(9, 7, np.float32))
+        assert process.cudaGraphInstantiateWithFlags(ctypes.byref(replay), graph, ctypes.c_ulonglong(0)) == 0
+        assert process.cudaGraphLaunch(replay, stream) == 0
         assert_same(out.host, np.full(9, -1.0, np.float32))
         assert_same(y.host, np.full(9, -0.5, np.float32))
+        assert_same(dx.host, x.host)
         leakyrelu.leaky_relu(x)
-        assert x.streams[2:] == [1]  # its default stream, which CUDA and DLPack number differently
+        assert x.streams[3:] == [1]  # its default stream, which CUDA and DLPack number differently
 
 
 @fake_card
 def test_cupy_arrays_among_others_wait() -> None:
     """The library of an output of another kind knows nothing of CuPy's stream."""
-    with fake_libraries.cupy_imported():
-        x, out = CuPyArray(np.full(4, -2.0, np.float32)), Array(np.zeros(4, np.float32))
+    with fake_libraries.cupy_imported() as cupy:
+        x, out = CuPyArray(np.full(4, -2.0, np.float32), device=1), Array(np.zeros(4, np.float32), device=1)
         out.writable = True
+        before = waits(1)
         assert leakyrelu.leaky_relu(x, 0.5, out=out) is out
-        assert x.streams == out.streams == [2]
+        assert waits(1) == before + 1
+        assert x.streams == out.streams == [1]
+        assert x.current_devices == [1]  # CuPy orders the streams of its current device
+        assert cupy.device == 0
         assert_same(out.host, np.full(4, -1.0, np.float32))
 
 
 @fake_card
-def test_on_the_device_of_the_array(library: Any, runtime: ctypes.CDLL) -> None:
+def test_on_the_device_of_the_array(library: Any) -> None:
     """Which is not the current one, and is not afterwards."""
-    used = memory_used(runtime, 1)
-    y, mask = leakyrelu.leaky_relu_with_mask(library(np.full(1 << 20, -2.0, np.float32), device=1), 0.5)
-    assert y.where == mask.where == (2, 1)
-    if library is Array:
-        assert memory_used(runtime, 1) - used == y.host.nbytes + mask.host.nbytes
+    x = library(np.full(1 << 20, -2.0, np.float32), device=1)
+    used = memory_used(1)
+    y, mask = leakyrelu.leaky_relu_with_mask(x, 0.5)
+    dx = leakyrelu.leaky_relu_backward(x, mask, 0.5)
+    assert y.where == mask.where == dx.where == (2, 1)
+    assert memory_used(1) - used == y.host.nbytes + mask.host.nbytes + dx.host.nbytes
     assert_same(y.host, np.full(1 << 20, -1.0, np.float32))
+    assert_same(dx.host, y.host)
     assert current_device() == 0
-    del y, mask
-    assert memory_used(runtime, 1) == used
+    del y, mask, dx
+    gc.collect()
+    assert memory_used(1) == used
 
 
-def memory_used(runtime: ctypes.CDLL, device: int) -> int:
-    free, total = ctypes.c_size_t(), ctypes.c_size_t()
-    assert runtime.cudaSetDevice(device) == 0
-    assert runtime.cudaMemGetInfo(ctypes.byref(free), ctypes.byref(total)) == 0
-    assert runtime.cudaSetDevice(0) == 0
-    return total.value - free.value
+@fake_card
+@pytest.mark.parametrize("kinds", [(2, 13), (13, 2)], ids=str)
+def test_managed_memory_is_as_good(kinds: tuple[int, int]) -> None:
+    with fake_libraries.cupy_imported():
+        x = CuPyArray(np.full(4, -2.0, np.float32), device_type=kinds[0])
+        out = CuPyArray(np.zeros(4, np.float32), device_type=kinds[1])
+        assert leakyrelu.leaky_relu(x, 0.5, out=out) is out
+        assert_same(out.host, np.full(4, -1.0, np.float32))
+        assert_same(leakyrelu.leaky_relu(x, 0.5).host, out.host)
+
+
+@fake_card
+def test_the_gil_is_released(library: Any) -> None:
+    """A launch waits if there are many before it, maybe for a function of Python's."""
+    before = launches_under_gil()
+    y, mask = leakyrelu.leaky_relu_with_mask(library(np.ones(4, np.float32)))
+    leakyrelu.leaky_relu_backward(y, mask)
+    assert launches_under_gil() == before
 
 
 @fake_card
@@ -202,7 +271,7 @@ def test_out_of_memory() -> None:
 
 
 @fake_card
-def test_what_cuda_refuses_is_reported(runtime: ctypes.CDLL) -> None:
+def test_what_cuda_refuses_is_reported() -> None:
     with fake_libraries.cupy_imported() as cupy:
         x = CuPyArray(np.ones(4, np.float32))
         cupy.stream = 12345
@@ -231,22 +300,22 @@ ONES = np.ones(4, np.float32)
         (
             lambda: leakyrelu.leaky_relu(Array(ONES), out=np.empty(4, np.float32)),
             TypeError,
-            r"out is on DLPack device \(1, 0\); it must be on \(2, 0\), as x",
+            r"out is on DLPack device \(1, 0\); it must be on CUDA device \(2, 0\), as x",
         ),
         (
             lambda: leakyrelu.leaky_relu(ONES, out=Array(ONES)),
             TypeError,
-            r"out is on DLPack device \(2, 0\); it must be on the CPU, \(1, 0\)",
+            r"out is on DLPack device \(2, 0\); it must be on the CPU, \(1, 0\), or all on one CUDA device",
         ),
         (
             lambda: leakyrelu.leaky_relu_backward(Array(ONES), Array(np.zeros(1, np.uint8), device=1)),
             TypeError,
-            r"mask is on DLPack device \(2, 1\); it must be on \(2, 0\), as grad",
+            r"mask is on DLPack device \(2, 1\); it must be on CUDA device \(2, 0\), as grad",
         ),
         (
             lambda: leakyrelu.leaky_relu_backward(Array(ONES), np.zeros(1, np.uint8)),
             TypeError,
-            r"mask is on DLPack device \(1, 0\); it must be on \(2, 0\), as grad",
+            r"mask is on DLPack device \(1, 0\); it must be on CUDA device \(2, 0\), as grad",
         ),
         (
             lambda: leakyrelu.leaky_relu_backward(Array(ONES), Array(np.zeros(2, np.uint8))),
@@ -302,5 +371,5 @@ def test_errors_of_outputs(out: np.ndarray[Any, Any], error: type[Exception], me
 @fake_card
 def test_built_without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(_core, "CudaArray")
-    with pytest.raises(TypeError, match="this leakyrelu was built without CUDA; with nvcc in PATH, pip install"):
+    with pytest.raises(TypeError, match="this leakyrelu was built without CUDA; with nvcc"):
         leakyrelu.leaky_relu(Array(ONES))

@@ -2,13 +2,16 @@
 
 import copy
 import gc
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
-from cuda_card import current_device, fake_card, real_card
+from cuda_card import current_device, fake_card, launches_under_gil, memory_device, real_card
 from tensor_cases import DTYPES, SLOPES, assert_same, filled, packed, specials
 from torch import Tensor, nn
 from torch.autograd.graph import save_on_cpu, saved_tensors_hooks
@@ -284,6 +287,44 @@ def test_the_device_is_what_it_was() -> None:
     filled(torch.float32, 1).to("cuda:0")
     leaky_relu(x)
     assert current_device() == 0
+
+
+@fake_card
+def test_copies_on_write_are_made_on_their_device() -> None:
+    """And only where something is written."""
+    x = filled(torch.float32, 1000).to("cuda:1")
+    filled(torch.float32, 1).to("cuda:0")
+    lazy = torch._lazy_clone(x)
+    leaky_relu(lazy, 0.2)
+    assert torch._C._is_cow_tensor(lazy)
+    leaky_relu_(lazy, 0.2)
+    assert not torch._C._is_cow_tensor(lazy)
+    assert memory_device(lazy.data_ptr()) == 1
+    assert_same(lazy.cpu(), F.leaky_relu(x.cpu(), 0.2))
+
+
+@fake_card
+def test_the_gil_is_released() -> None:
+    before = launches_under_gil()
+    x = filled(torch.float32, 4).cuda().requires_grad_()
+    leaky_relu(x).backward(filled(torch.float32, 4).cuda())
+    assert launches_under_gil() == before
+
+
+@fake_card
+def test_another_allocator() -> None:
+    """In a process of its own, since torch takes one only before it has used its own."""
+    program = """
+import os, torch, leakyrelu.torch
+library = os.environ["LD_PRELOAD"]
+allocator = torch.cuda.memory.CUDAPluggableAllocator(library, "fake_card_allocate", "fake_card_free")
+torch.cuda.memory.change_current_allocator(allocator)
+y = leakyrelu.torch.leaky_relu(torch.full((9,), -2.0).cuda().requires_grad_(), 0.5)
+assert y.detach().cpu().tolist() == [-1.0] * 9
+"""
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    result = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
 
 
 @by_device

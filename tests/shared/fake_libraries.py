@@ -1,6 +1,6 @@
 """Two array libraries on the fake card, as small as the protocol allows: one like JAX, one like CuPy.
 
-Memory of the fake card is the host's, so NumPy makes the arrays; what DLPack says of them is changed on the way.
+Memory of the fake card is the host's, so NumPy can see it; what DLPack says of an array is changed on the way.
 """
 
 import ctypes
@@ -12,6 +12,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+from cuda_card import Memory, process
 
 _VERSIONED, _UNVERSIONED = b"dltensor_versioned", b"dltensor"
 _READ_ONLY = 1
@@ -51,6 +52,14 @@ def _tensor_of(capsule: object) -> _Tensor:
     return _Tensor.from_address(_api.PyCapsule_GetPointer(capsule, _UNVERSIONED))
 
 
+def on_device(array: np.ndarray[Any, Any], device: int) -> np.ndarray[Any, Any]:
+    """A copy in a device's memory, with the same strides and what lies between the elements."""
+    low, high = np.lib.array_utils.byte_bounds(array)
+    memory = np.asarray(Memory(high - low, device))
+    ctypes.memmove(memory.ctypes.data, low, high - low)
+    return np.ndarray(array.shape, array.dtype, memory, array.ctypes.data - low, array.strides)
+
+
 class Array:
     """An array on a device. As JAX's: for reading only, in DLPack 1.0 where that is asked for."""
 
@@ -58,7 +67,7 @@ class Array:
     writable = False
 
     def __init__(self, host: np.ndarray[Any, Any], device: int = 0, device_type: int = CUDA) -> None:
-        self.host = host
+        self.host = on_device(host, device)
         self.where = (device_type, device)
         self.streams: list[int | None] = []  # those that memory was asked for on
 
@@ -94,7 +103,11 @@ def from_dlpack(exporter: Any) -> Array:
     if is_bfloat16:
         tensor.code = Array.UINT
     host = np.from_dlpack(_Exporter(capsule))
-    return Array(host.view(ml_dtypes.bfloat16) if is_bfloat16 else host, device)
+    array = Array.__new__(Array)
+    array.host = host.view(ml_dtypes.bfloat16) if is_bfloat16 else host
+    array.where = (device_type, device)
+    array.streams = []
+    return array
 
 
 class _Exporter:
@@ -113,7 +126,12 @@ class CuPyArray(Array):
 
     writable = True
 
+    def __init__(self, host: np.ndarray[Any, Any], device: int = 0, device_type: int = Array.CUDA) -> None:
+        super().__init__(host, device, device_type)
+        self.current_devices: list[int] = []  # when memory was asked for
+
     def __dlpack__(self, *, stream: int | None = None) -> object:  # type: ignore[override]
+        self.current_devices.append(cupy.device)
         return super().__dlpack__(stream=stream)
 
     @property
@@ -121,8 +139,12 @@ class CuPyArray(Array):
         @contextmanager
         def current() -> Iterator[None]:
             before, cupy.device = cupy.device, self.where[1]
-            yield
-            cupy.device = before
+            process.cudaSetDevice(cupy.device)
+            try:
+                yield
+            finally:
+                cupy.device = before
+                process.cudaSetDevice(before)
 
         return current()
 

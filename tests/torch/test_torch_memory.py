@@ -25,7 +25,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, Dataset
 
 import leakyrelu
-from leakyrelu.torch import leaky_relu, leaky_relu_with_mask
+from leakyrelu.torch import leaky_relu, leaky_relu_, leaky_relu_with_mask
 
 ELEMENTS = MIB // 2  # of the usual output here
 SIZE = 4 * ELEMENTS
@@ -456,3 +456,17 @@ class Sequences(LiveOutputs):
 
 TestSequences = Sequences.TestCase
 TestSequences.settings = SEQUENCES
+
+
+def test_reading_does_not_copy_what_is_copied_on_write() -> None:
+    x = torch.tensor([-2.0, 3.0])
+    lazy = torch._lazy_clone(x)
+    y = leaky_relu(lazy.requires_grad_(), 0.5)
+    y.sum().backward()
+    assert torch._C._is_cow_tensor(lazy)
+    assert torch.equal(y.detach(), torch.tensor([-1.0, 3.0]))
+    again = torch._lazy_clone(x)
+    leaky_relu_(again, 0.5)
+    assert not torch._C._is_cow_tensor(again)
+    assert torch.equal(again, torch.tensor([-1.0, 3.0]))
+    assert torch.equal(x, torch.tensor([-2.0, 3.0]))
