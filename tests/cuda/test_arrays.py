@@ -224,6 +224,10 @@ def test_cupy_arrays_among_others_wait() -> None:
         assert x.current_devices == [1]  # CuPy orders the streams of its current device
         assert cupy.device == 0
         assert_same(out.host, np.full(4, -1.0, np.float32))
+        among = CuPyArray(np.zeros(4, np.float32), device=1)
+        with pytest.raises(ValueError, match="out is read-only"):  # for who knows no CuPy
+            leakyrelu.leaky_relu(out, 0.5, out=among)
+        assert among.current_devices == [1]
 
 
 @fake_card
@@ -348,6 +352,24 @@ def test_errors(call: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
     assert_same(ONES, np.ones(4, np.float32))
+
+
+@fake_card
+def test_what_an_array_says_of_itself_is_checked() -> None:
+    liar = Array(ONES)
+    liar.where = (1, 0)  # in the capsule, while the method below says otherwise
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Array, "__dlpack_device__", lambda self: (2, 0))
+        with pytest.raises(TypeError, match=r"x is on DLPack device \(1, 0\); it must be on CUDA device \(2, 0\)"):
+            leakyrelu.leaky_relu(liar)
+
+
+@fake_card
+def test_a_gradient_is_not_lost() -> None:
+    x = Array(ONES)
+    x.requires_grad = True  # type: ignore[attr-defined]
+    with pytest.raises(TypeError, match=r"x requires a gradient, which would be lost; pass x.detach\(\)"):
+        leakyrelu.leaky_relu(x)
 
 
 @fake_card
