@@ -5,6 +5,8 @@ have no stream that could be asked for: there a call runs on the default stream,
 returns when the result is there.
 """
 
+from __future__ import annotations  # a build without CUDA has no _core.CudaArray to be named
+
 import contextlib
 import math
 import sys

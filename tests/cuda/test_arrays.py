@@ -393,5 +393,7 @@ def test_errors_of_outputs(out: np.ndarray[Any, Any], error: type[Exception], me
 @fake_card
 def test_built_without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(_core, "CudaArray")
+    monkeypatch.delitem(sys.modules, "leakyrelu._cuda", raising=False)  # as it is imported then
+    monkeypatch.delattr(leakyrelu, "_cuda", raising=False)
     with pytest.raises(TypeError, match="this leakyrelu was built without CUDA; with nvcc"):
         leakyrelu.leaky_relu(Array(ONES))
