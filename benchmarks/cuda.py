@@ -1,7 +1,6 @@
 """python -m benchmarks.cuda: on a CUDA device, beside torch's own and beside a copy. Prints."""
 
 import argparse
-import contextlib
 import functools
 import gc
 import itertools
@@ -119,7 +118,7 @@ def _require_same(ours: Tensor, reference: Tensor, what: str) -> None:
 def speed_table(elements_of: dict[torch.dtype, tuple[int, ...]], device: str, rounds: int) -> Table:
     """Times and bandwidths over sizes and dtypes."""
     headings = ["operation", "dtype", "elements", "leakyrelu", "torch", "torch/ours", "GB/s", "of copy", "copy GB/s"]
-    table = Table(f"Time a call, {_ROUNDS} rounds in turn: median", headings)
+    table = Table(f"Time a call, {rounds} rounds in turn: median", headings)
     clock = Clock(device)
     for dtype, sizes in elements_of.items():
         for elements in sizes:
@@ -146,7 +145,8 @@ def training_table(device: str, rounds: int) -> Table:
         for size in sizes:
             job = training.Job(model, size, threads=torch.get_num_threads(), rounds=rounds)
             runs = {side: Run(job, side, device) for side in training.SIDES}
-            with _deterministic():
+            # Else the convolutions' own gradients differ from step to step.
+            with torch.backends.cudnn.flags(enabled=True, deterministic=True):
                 times = in_turn(Clock(device), dict(runs), rounds)
             ours, reference = (runs[side].losses for side in (OURS_TORCH, TORCH))
             common = min(len(ours), len(reference))
@@ -170,17 +170,6 @@ class Run:
     def __call__(self) -> None:
         with self._side():
             self.losses.append(self._step(self._x))
-
-
-@contextlib.contextmanager
-def _deterministic() -> Iterator[None]:
-    """Else the convolutions' own gradients differ from step to step."""
-    before = torch.backends.cudnn.deterministic
-    torch.backends.cudnn.deterministic = True
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.deterministic = before
 
 
 def memory_table(device: str) -> Table:

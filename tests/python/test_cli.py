@@ -526,6 +526,7 @@ def test_apply_leaves_all_as_it_was_when_it_is_stopped(array: Path, number: sign
         [*COMMAND, "apply", "x.npy", "y.npy", "--mask", "m.npy"],
         cwd=array,
         env=ENVIRONMENT,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # the tests themselves may run under nohup
         stderr=subprocess.PIPE,
         text=True,
     )
