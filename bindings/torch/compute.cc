@@ -48,9 +48,18 @@ struct View {
   leakyrelu_array array;
 };
 
-bool AsOneDim(const at::Tensor& a, const at::Tensor& b, const Order& order) {
-  return order.empty() && a.is_contiguous() && b.is_contiguous();
-}
+// Input and output of a call, both with their dims in `order`.
+struct Operands {
+  Operands(const at::Tensor& input, const at::Tensor& output, const Order& order)
+      : as_one_dim(order.empty() && input.is_contiguous() && output.is_contiguous()),
+        // The output's memory first: asking for it gives a tensor that is copied on write memory of its own.
+        out(output, output.data_ptr(), order, as_one_dim),
+        in(input, input.const_data_ptr(), order, as_one_dim) {}
+
+  bool as_one_dim;
+  View out;
+  View in;
+};
 
 // Below as many elements the core keeps to one thread anyway, and asking torch for its number takes longer than they
 // do.
@@ -67,17 +76,6 @@ leakyrelu_executor TorchThreads(int64_t elements) {
 }
 
 void Check(leakyrelu_status status) { TORCH_CHECK(status == LEAKYRELU_OK, leakyrelu_status_message(status)); }
-
-// Makes the tensor's device current, where there are several of its kind.
-class OnDeviceOf {
- public:
-  explicit OnDeviceOf(const at::Tensor& tensor) {
-    if (!tensor.is_cpu()) guard_.reset_device(tensor.device());
-  }
-
- private:
-  c10::OptionalDeviceGuard guard_;
-};
 
 // The stream that is current in torch, by its interface for all kinds of devices, which needs no headers of CUDA.
 cudaStream_t CurrentStream(c10::Device device) {
@@ -142,19 +140,18 @@ at::Tensor EmptyLike(const at::Tensor& input) {
 
 void Forward(const at::Tensor& input, const at::Tensor& output, double slope, const at::Tensor& mask,
              const Order& order) {
-  const OnDeviceOf current(input);
-  const bool as_one_dim = AsOneDim(input, output, order);
-  // The output's memory first: asking for it gives a tensor that is copied on write memory of its own.
-  const View y(output, output.data_ptr(), order, as_one_dim);
-  const View x(input, input.const_data_ptr(), order, as_one_dim);
-  uint8_t* const bits = mask.defined() ? static_cast<uint8_t*>(mask.data_ptr()) : nullptr;
+  const auto bits = [&] { return mask.defined() ? static_cast<uint8_t*>(mask.data_ptr()) : nullptr; };
   if constexpr (kHasCuda) {
     if (input.is_cuda()) {
-      return CheckCuda(leakyrelu_cuda_forward(&x.array, &y.array, slope, bits, CurrentStream(input.device())));
+      const c10::DeviceGuard current(input.device());
+      const Operands arrays(input, output, order);
+      return CheckCuda(
+          leakyrelu_cuda_forward(&arrays.in.array, &arrays.out.array, slope, bits(), CurrentStream(input.device())));
     }
   }
+  const Operands arrays(input, output, order);
   const leakyrelu_executor executor = TorchThreads(input.numel());
-  Check(leakyrelu_forward(&x.array, &y.array, slope, bits, &executor));
+  Check(leakyrelu_forward(&arrays.in.array, &arrays.out.array, slope, bits(), &executor));
 }
 
 at::Tensor EmptyInOrder(const at::Tensor& grad, const Order& order) {
@@ -177,18 +174,18 @@ at::Tensor EmptyInOrder(const at::Tensor& grad, const Order& order) {
 
 void Backward(const at::Tensor& grad, const at::Tensor& mask, const at::Tensor& result, double slope,
               const Order& order) {
-  const OnDeviceOf current(grad);
-  const bool as_one_dim = AsOneDim(grad, result, order);
-  const View dx(result, result.data_ptr(), order, as_one_dim);
-  const View dy(grad, grad.const_data_ptr(), order, as_one_dim);
-  const auto* const bits = static_cast<const uint8_t*>(mask.const_data_ptr());
+  const auto bits = [&] { return static_cast<const uint8_t*>(mask.const_data_ptr()); };
   if constexpr (kHasCuda) {
     if (grad.is_cuda()) {
-      return CheckCuda(leakyrelu_cuda_backward(&dy.array, bits, &dx.array, slope, CurrentStream(grad.device())));
+      const c10::DeviceGuard current(grad.device());
+      const Operands arrays(grad, result, order);
+      return CheckCuda(
+          leakyrelu_cuda_backward(&arrays.in.array, bits(), &arrays.out.array, slope, CurrentStream(grad.device())));
     }
   }
+  const Operands arrays(grad, result, order);
   const leakyrelu_executor executor = TorchThreads(grad.numel());
-  Check(leakyrelu_backward(&dy.array, bits, &dx.array, slope, &executor));
+  Check(leakyrelu_backward(&arrays.in.array, bits(), &arrays.out.array, slope, &executor));
 }
 
 at::Tensor BackwardComposed(const at::Tensor& grad, const at::Tensor& mask, double slope, const Order& order) {
