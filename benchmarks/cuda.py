@@ -78,27 +78,24 @@ def operations(
     size, mask_bytes = x.nbytes, (elements + 7) // 8
     copy: Call = lambda: target.copy_(x)  # noqa: E731
 
+    def forward(input: Tensor) -> dict[str, Call]:
+        return {
+            TORCH: lambda: F.leaky_relu(input, SLOPE),
+            OURS_TORCH: lambda: leakyrelu.torch.leaky_relu(input, SLOPE),
+            COPY: copy,
+        }
+
     _require_same(leakyrelu.torch.leaky_relu(x, SLOPE), F.leaky_relu(x, SLOPE), f"forward of {dtype}")
-    calls: dict[str, Call] = {
-        TORCH: lambda: F.leaky_relu(x, SLOPE),
-        OURS_TORCH: lambda: leakyrelu.torch.leaky_relu(x, SLOPE),
-        COPY: copy,
-    }
-    yield "forward", calls, {TORCH: 2 * size, OURS_TORCH: 2 * size, COPY: 2 * size}
+    yield "forward", forward(x), {TORCH: 2 * size, OURS_TORCH: 2 * size, COPY: 2 * size}
 
     leaf = x.detach().requires_grad_()
     y, reference = leakyrelu.torch.leaky_relu(leaf, SLOPE), F.leaky_relu(leaf, SLOPE)
     _require_same(_gradient(y, leaf, dy), _gradient(reference, leaf, dy), f"gradient of {dtype}")
-    calls = {
-        TORCH: lambda: F.leaky_relu(leaf, SLOPE),
-        OURS_TORCH: lambda: leakyrelu.torch.leaky_relu(leaf, SLOPE),
-        COPY: copy,
-    }
-    yield "forward with gradient", calls, {TORCH: 2 * size, OURS_TORCH: 2 * size + mask_bytes, COPY: 2 * size}
+    yield "forward with gradient", forward(leaf), {TORCH: 2 * size, OURS_TORCH: 2 * size + mask_bytes, COPY: 2 * size}
 
     mask = leakyrelu.torch.leaky_relu_with_mask(x, SLOPE)[1]
     native = torch.ops.aten.leaky_relu_backward
-    calls = {
+    calls: dict[str, Call] = {
         TORCH: lambda: native(dy, x, SLOPE, False),
         OURS_TORCH: lambda: leakyrelu.torch.leaky_relu_backward(dy, mask, SLOPE),
         COPY: copy,

@@ -22,6 +22,7 @@ _NEVER_LARGE = 1 << 20  # bytes: below, memory_stats() need not be asked
 # library that defines it (ml_dtypes) is left to those who use it.
 _codes = {np.dtype(name): code for name, code in _core.DTYPES.items() if name != "bfloat16"}
 _BFLOAT16 = _core.DTYPES["bfloat16"]
+_NAMES = {code: name for name, code in _core.DTYPES.items()}
 
 
 class _View(NamedTuple):
@@ -345,7 +346,7 @@ def _readable(x: Any, name: str) -> _View:
 
 def _readable_mask(mask: Any, elements: int) -> NDArray[np.uint8]:
     array = mask if isinstance(mask, np.ndarray) else _from_dlpack(mask, "mask", writable=False)[0]
-    require_mask(str(array.dtype), array.shape, elements)
+    require_mask("uint8" if array.dtype == _UINT8 else str(array.dtype), array.shape, elements)  # str takes long
     if not array.flags.c_contiguous:
         raise ValueError("mask is not contiguous; numpy.ascontiguousarray makes it so")
     return array
@@ -356,8 +357,8 @@ def _output(source: _View, out: Any, name: str, source_name: str) -> NDArray[Any
     if out is None:
         return _allocate(source.array.nbytes, lambda: _empty_like(source.array))
     target = _view(out, name, writable=True)
-    names = {code: dtype for dtype, code in _core.DTYPES.items()}
-    require_same(name, names[target.code], target.array.shape, source_name, names[source.code], source.array.shape)
+    dtypes = _NAMES[target.code], _NAMES[source.code]
+    require_same(name, dtypes[0], target.array.shape, source_name, dtypes[1], source.array.shape)
     return target.array
 
 
