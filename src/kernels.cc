@@ -29,6 +29,8 @@ static_assert(std::endian::native == std::endian::little, "mask words are stored
 // Elements of one mask word, the unit of the main loop.
 constexpr size_t kBlock = 64;
 
+constexpr size_t kLineBytes = 64;  // of the cache
+
 #define LEAKYRELU_INLINE HWY_INLINE
 #include "formula.h"
 #include "lanes-inl.h"
@@ -37,6 +39,9 @@ constexpr size_t kBlock = 64;
 enum class Mode { kForward, kForwardWithMask, kMaskOnly, kBackward };
 
 enum class Stores { kCached, kStreaming };
+
+// Of the vectors, from the first element on or from the last.
+enum class Order { kAscending, kDescending };
 
 // An unsigned integer with a bit for each lane. Kept as narrow as that, or GCC 12 clears the bits above one by one.
 template <size_t kLanes>
@@ -87,10 +92,12 @@ HWY_INLINE uint64_t Vector(const T* in, T* out, uint64_t word, typename L::Slope
 }
 
 // `elements`: a multiple of the vector's, at most kBlock.
-template <class L, Mode mode, Stores stores, typename T>
+template <class L, Mode mode, Stores stores, Order order = Order::kAscending, typename T>
 HWY_INLINE uint64_t Vectors(const T* in, T* out, uint64_t word, typename L::Slope slope, size_t elements) {
+  const size_t lanes = hn::Lanes(typename L::D());
   uint64_t written = 0;
-  for (size_t i = 0; i < elements; i += hn::Lanes(typename L::D())) {
+  for (size_t done = 0; done < elements; done += lanes) {
+    const size_t i = order == Order::kAscending ? done : elements - lanes - done;
     written |= Vector<L, mode, stores>(in + i, At<mode>(out, i), word >> i, slope) << i;
   }
   return written;
@@ -118,15 +125,40 @@ HWY_NOINLINE uint64_t Rest(const T* in, T* out, uint64_t word, const typename L:
   return written;
 }
 
+// `elements`: a multiple of kBlock.
+template <class L, Mode mode, Stores stores, Order order, typename T>
+HWY_INLINE void Blocks(const T* in, T* out, uint8_t* mask, size_t elements, typename L::Slope slope) {
+  for (size_t done = 0; done < elements; done += kBlock) {
+    const size_t i = order == Order::kAscending ? done : elements - kBlock - done;
+    uint64_t word = 0;
+    if constexpr (ReadsMask(mode)) std::memcpy(&word, mask + i / 8, sizeof(word));
+    word = Vectors<L, mode, stores, order>(in + i, At<mode>(out, i), word, slope, kBlock);
+    if constexpr (WritesMask(mode)) std::memcpy(mask + i / 8, &word, sizeof(word));
+  }
+}
+
+// Where ascending loads would wait for the stores before them, descending. By the lower 12 bits of the addresses a
+// processor tells whether a load wants what a store still under way has written. Where `out` lies up to about a store
+// buffer (some 32 vectors) behind `in` modulo 4096, as an allocator places arrays of a power of two, ascending loads
+// come right after the stores to such an address and can be 12 times slower; descending ones come before them.
+// Not with stores some of which cross cache lines: descending these cost more than is gained.
+template <class L, typename T>
+HWY_INLINE Order BestOrder(const T* in, const T* out) {
+  constexpr size_t kVectorBytes = hn::MaxLanes(typename L::D()) * sizeof(T);
+  const uintptr_t to = reinterpret_cast<uintptr_t>(out);
+  const uintptr_t distance = (to - reinterpret_cast<uintptr_t>(in)) % 4096;
+  const bool some_cross_lines = kVectorBytes < kLineBytes && to % kVectorBytes != 0;
+  return 0 < distance && distance < 1024 && !some_cross_lines ? Order::kDescending : Order::kAscending;
+}
+
 // Streaming: out is aligned to a vector.
 template <class L, Mode mode, Stores stores, typename T>
 HWY_INLINE void Loop(const T* in, T* out, uint8_t* mask, size_t elements, typename L::Slope slope) {
-  size_t i = 0;
-  for (; i + kBlock <= elements; i += kBlock) {
-    uint64_t word = 0;
-    if constexpr (ReadsMask(mode)) std::memcpy(&word, mask + i / 8, sizeof(word));
-    word = Vectors<L, mode, stores>(in + i, At<mode>(out, i), word, slope, kBlock);
-    if constexpr (WritesMask(mode)) std::memcpy(mask + i / 8, &word, sizeof(word));
+  const size_t i = elements / kBlock * kBlock;
+  if (mode != Mode::kMaskOnly && BestOrder<L>(in, out) == Order::kDescending) {
+    Blocks<L, mode, stores, Order::kDescending>(in, out, mask, i, slope);
+  } else {
+    Blocks<L, mode, stores, Order::kAscending>(in, out, mask, i, slope);
   }
   if constexpr (stores == Stores::kStreaming) hwy::FlushStream();
 

@@ -270,6 +270,22 @@ TEST_P(KernelsTest, InputAtTheEndOfMemoryOutputAtItsBeginning) {
   }
 }
 
+// Some of which have the kernels go from the last element to the first.
+TEST_P(KernelsTest, EveryDistanceOfTheOutputModuloAPage) {
+  test_util::Random random(7);
+  constexpr size_t kElements = 5 * 64 + 3;
+  const Sample sample(dtype(), -0.2, RandomValues(dtype(), kElements, &random), &random);
+  Bench bench(4096 + kElements * bytes());
+  for (Mode mode : kModes) {
+    for (size_t distance = 0; distance < 4096; distance += 16) {
+      const Place in = {false, 0};
+      const Place out = {false, distance / bytes()};
+      ASSERT_EQ(bench.Try(kernels(), sample, mode, kElements, in, out, 0, false), "")
+          << Context(mode, kElements, in, out, sample.slope);
+    }
+  }
+}
+
 TEST_P(KernelsTest, LargeLengths) {
   test_util::Random random(4);
   Bench bench(10007 * bytes() + 64);

@@ -706,7 +706,9 @@ def test_bench_needs_nothing_but_numpy(tmp_path: Path) -> None:
 
 
 def test_bench_stops_when_it_is_interrupted() -> None:
-    command = [sys.executable, "-u", "-c", SMALL_BENCH.format(rounds=10**9), "bench"]
+    # As in a terminal, even where the tests run in the background of a shell, which has its children ignore SIGINT.
+    at_a_terminal = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    command = [sys.executable, "-u", "-c", at_a_terminal + SMALL_BENCH.format(rounds=10**9), "bench"]
     child = subprocess.Popen(
         command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
     )
