@@ -712,12 +712,15 @@ def test_bench_stops_when_it_is_interrupted() -> None:
     child = subprocess.Popen(
         command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
     )
-    assert child.stdout is not None
-    for _ in range(2):
-        child.stdout.readline()
-    child.send_signal(signal.SIGINT)
-    _, errors = child.communicate(timeout=30)
-    assert (child.returncode, errors) == (1, "leakyrelu: error: interrupted\n")
+    try:
+        assert child.stdout is not None
+        for _ in range(2):
+            child.stdout.readline()
+        child.send_signal(signal.SIGINT)
+        _, errors = child.communicate(timeout=30)
+        assert (child.returncode, errors) == (1, "leakyrelu: error: interrupted\n")
+    finally:
+        child.kill()
 
 
 # info, help and the rest
