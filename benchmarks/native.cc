@@ -44,10 +44,6 @@ void Stream(const std::uint8_t* x, std::uint8_t* y, std::size_t bytes) {
   std::memcpy(y + i, x + i, bytes - i);
 }
 
-leakyrelu_array View(leakyrelu_dtype dtype, const void* data, const std::int64_t& elements) {
-  return {const_cast<void*>(data), dtype, 1, &elements, nullptr};
-}
-
 }  // namespace
 
 void native_set_num_threads(std::int32_t num_threads) {
@@ -55,37 +51,51 @@ void native_set_num_threads(std::int32_t num_threads) {
   leakyrelu_set_num_threads(num_threads);
 }
 
-void native_forward(leakyrelu_dtype dtype, const void* x, void* y, std::uint8_t* mask, std::size_t elements,
-                    double negative_slope) {
-  const auto count = static_cast<std::int64_t>(elements);
-  const leakyrelu_array in = View(dtype, x, count), out = View(dtype, y, count);
-  leakyrelu_forward(&in, &out, negative_slope, mask, nullptr);
-}
+void native_run(Call* call) { call->Run(); }
 
-void native_backward(leakyrelu_dtype dtype, const void* dy, const std::uint8_t* mask, void* dx, std::size_t elements,
+void native_destroy(Call* call) { delete call; }
+
+Call* native_forward(leakyrelu_dtype dtype, const void* x, void* y, std::uint8_t* mask, std::size_t elements,
                      double negative_slope) {
-  const auto count = static_cast<std::int64_t>(elements);
-  const leakyrelu_array in = View(dtype, dy, count), out = View(dtype, dx, count);
-  leakyrelu_backward(&in, mask, &out, negative_slope, nullptr);
-}
-
-void native_memcpy(const void* x, void* y, std::size_t bytes) {
-  ForEachPart(bytes, [=](std::size_t begin, std::size_t end) {
-    std::memcpy(static_cast<std::uint8_t*>(y) + begin, static_cast<const std::uint8_t*>(x) + begin, end - begin);
+  return MakeCall([=, shape = static_cast<std::int64_t>(elements)] {
+    const leakyrelu_array in = {const_cast<void*>(x), dtype, 1, &shape, nullptr};
+    const leakyrelu_array out = {y, dtype, 1, &shape, nullptr};
+    leakyrelu_forward(&in, &out, negative_slope, mask, nullptr);
   });
 }
 
-void native_stream(const void* x, void* y, std::size_t bytes) {
-  ForEachPart(bytes, [=](std::size_t begin, std::size_t end) {
-    Stream(static_cast<const std::uint8_t*>(x) + begin, static_cast<std::uint8_t*>(y) + begin, end - begin);
+Call* native_backward(leakyrelu_dtype dtype, const void* dy, const std::uint8_t* mask, void* dx, std::size_t elements,
+                      double negative_slope) {
+  return MakeCall([=, shape = static_cast<std::int64_t>(elements)] {
+    const leakyrelu_array in = {const_cast<void*>(dy), dtype, 1, &shape, nullptr};
+    const leakyrelu_array out = {dx, dtype, 1, &shape, nullptr};
+    leakyrelu_backward(&in, mask, &out, negative_slope, nullptr);
   });
 }
 
-void native_plain_loop(leakyrelu_dtype dtype, const void* x, void* y, std::size_t elements, double negative_slope) {
+Call* native_memcpy(const void* x, void* y, std::size_t bytes) {
+  return MakeCall([=] {
+    ForEachPart(bytes, [=](std::size_t begin, std::size_t end) {
+      std::memcpy(static_cast<std::uint8_t*>(y) + begin, static_cast<const std::uint8_t*>(x) + begin, end - begin);
+    });
+  });
+}
+
+Call* native_stream(const void* x, void* y, std::size_t bytes) {
+  return MakeCall([=] {
+    ForEachPart(bytes, [=](std::size_t begin, std::size_t end) {
+      Stream(static_cast<const std::uint8_t*>(x) + begin, static_cast<std::uint8_t*>(y) + begin, end - begin);
+    });
+  });
+}
+
+Call* native_plain_loop(leakyrelu_dtype dtype, const void* x, void* y, std::size_t elements, double negative_slope) {
   const std::size_t itemsize = dtype == LEAKYRELU_FLOAT64 ? 8 : dtype == LEAKYRELU_FLOAT32 ? 4 : 2;
-  ForEachPart(elements * itemsize, [=](std::size_t begin, std::size_t end) {
-    PlainLoop(dtype, static_cast<const std::uint8_t*>(x) + begin, static_cast<std::uint8_t*>(y) + begin,
-              (end - begin) / itemsize, negative_slope);
+  return MakeCall([=] {
+    ForEachPart(elements * itemsize, [=](std::size_t begin, std::size_t end) {
+      PlainLoop(dtype, static_cast<const std::uint8_t*>(x) + begin, static_cast<std::uint8_t*>(y) + begin,
+                (end - begin) / itemsize, negative_slope);
+    });
   });
 }
 

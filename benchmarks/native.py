@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks import cases
 from benchmarks.cases import Case
-from benchmarks.data import Data
+from benchmarks.data import Array, Data
 from benchmarks.measure import Side
 from benchmarks.peers import KINDS, Peer, known
 from leakyrelu import _core
@@ -24,18 +24,16 @@ XNNPACK = "XNNPACK"
 
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "native_set_num_threads": (None, [c_int32]),
-    "native_forward": (None, [c_int32, c_void_p, c_void_p, c_void_p, c_size_t, c_double]),
-    "native_backward": (None, [c_int32, c_void_p, c_void_p, c_void_p, c_size_t, c_double]),
-    "native_memcpy": (None, [c_void_p, c_void_p, c_size_t]),
-    "native_stream": (None, [c_void_p, c_void_p, c_size_t]),
-    "native_plain_loop": (None, [c_int32, c_void_p, c_void_p, c_size_t, c_double]),
+    "native_run": (None, [c_void_p]),
+    "native_destroy": (None, [c_void_p]),
+    "native_forward": (c_void_p, [c_int32, c_void_p, c_void_p, c_void_p, c_size_t, c_double]),
+    "native_backward": (c_void_p, [c_int32, c_void_p, c_void_p, c_void_p, c_size_t, c_double]),
+    "native_memcpy": (c_void_p, [c_void_p, c_void_p, c_size_t]),
+    "native_stream": (c_void_p, [c_void_p, c_void_p, c_size_t]),
+    "native_plain_loop": (c_void_p, [c_int32, c_void_p, c_void_p, c_size_t, c_double]),
+    "onednn": (c_void_p, [c_int32, c_size_t, c_void_p, c_void_p, c_void_p, c_float]),
+    "xnnpack": (c_void_p, [c_size_t, c_void_p, c_void_p, c_float]),
     "native_multiply": (None, [c_size_t]),
-    "onednn_create": (c_void_p, [c_int32, c_size_t, c_void_p, c_void_p, c_void_p, c_float]),
-    "onednn_run": (None, [c_void_p]),
-    "onednn_destroy": (None, [c_void_p]),
-    "xnnpack_create": (c_void_p, [c_size_t, c_void_p, c_void_p, c_float]),
-    "xnnpack_run": (None, [c_void_p]),
-    "xnnpack_destroy": (None, [c_void_p]),
 }
 
 
@@ -53,6 +51,15 @@ def load(folder: Path) -> ctypes.CDLL:
     return library
 
 
+class _Call:
+    """A call that the library has prepared, with the memory that it works on."""
+
+    def __init__(self, library: ctypes.CDLL, address: int, data: Data) -> None:
+        self.pointer = c_void_p(address)
+        self.data = data
+        weakref.finalize(self, library.native_destroy, address)
+
+
 class _Native(Peer):
     def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
@@ -61,9 +68,15 @@ class _Native(Peer):
         # Where it takes less than the way through ctypes there is nothing to see.
         if case.layout != "contiguous" or case.elements == cases.TINY:
             return None
-        return self._side(case, data)
+        address = self._prepare(case, data)
+        if address is None:
+            return None
+        call = _Call(self._library, address, data)
+        names = {"run": self._library.native_run, "pointer": call.pointer, "call": call}
+        return Side(self.name, "run(pointer)", names, "call.data.y")
 
-    def _side(self, case: Case, data: Data) -> Side | None:
+    def _prepare(self, case: Case, data: Data) -> int | None:
+        """The address of a call of the library that does the case's operation; None if it has none."""
         raise NotImplementedError
 
 
@@ -72,23 +85,17 @@ class OursC(_Native):
 
     name = OURS_C
 
-    def _side(self, case: Case, data: Data) -> Side | None:
-        backward = case.operation == cases.BACKWARD
-        if not backward and case.operation not in (cases.FORWARD, cases.KEEPING):
-            return None
-        source = data.g if backward else data.x
-        names = {
-            "f": self._library.native_backward if backward else self._library.native_forward,
-            "dtype": c_int32(_core.DTYPES[case.dtype]),
-            "x": c_void_p(source.ctypes.data),
-            "y": c_void_p(data.y.ctypes.data),
-            "mask": c_void_p(None if case.operation == cases.FORWARD else data.mask.ctypes.data),
-            "n": c_size_t(case.elements),
-            "s": c_double(case.slope),
-            "operands": (source, data.mask, data.y),
-        }
-        arguments = "x, mask, y" if backward else "x, y, mask"
-        return Side(self.name, f"f(dtype, {arguments}, n, s)", names, "operands[2]")
+    def _prepare(self, case: Case, data: Data) -> int | None:
+        dtype, count, slope = _core.DTYPES[case.dtype], case.elements, case.slope
+        address: int | None = None
+        match case.operation:
+            case cases.FORWARD:
+                address = self._library.native_forward(dtype, *_addresses(data.x, data.y), None, count, slope)
+            case cases.KEEPING:
+                address = self._library.native_forward(dtype, *_addresses(data.x, data.y, data.mask), count, slope)
+            case cases.BACKWARD:
+                address = self._library.native_backward(dtype, *_addresses(data.g, data.mask, data.y), count, slope)
+        return address
 
 
 class Copy(_Native):
@@ -99,18 +106,12 @@ class Copy(_Native):
         self.name = name
         self._copy = getattr(library, function)
 
-    def _side(self, case: Case, data: Data) -> Side | None:
+    def _prepare(self, case: Case, data: Data) -> int | None:
         if case.operation not in (cases.FORWARD, cases.KEEPING, cases.BACKWARD):
             return None
         source = data.g if case.operation == cases.BACKWARD else data.x
-        names = {
-            "copy": self._copy,
-            "x": c_void_p(source.ctypes.data),
-            "y": c_void_p(data.y.ctypes.data),
-            "bytes": c_size_t(source.nbytes),
-            "operands": (source, data.y),
-        }
-        return Side(self.name, "copy(x, y, bytes)", names, "operands[1]")
+        address: int | None = self._copy(*_addresses(source, data.y), source.nbytes)
+        return address
 
 
 class PlainLoop(_Native):
@@ -118,19 +119,12 @@ class PlainLoop(_Native):
 
     name = PLAIN_LOOP
 
-    def _side(self, case: Case, data: Data) -> Side | None:
+    def _prepare(self, case: Case, data: Data) -> int | None:
         if case.operation != cases.FORWARD:
             return None
-        names = {
-            "f": self._library.native_plain_loop,
-            "dtype": c_int32(_core.DTYPES[case.dtype]),
-            "x": c_void_p(data.x.ctypes.data),
-            "y": c_void_p(data.y.ctypes.data),
-            "n": c_size_t(case.elements),
-            "s": c_double(case.slope),
-            "operands": (data.x, data.y),
-        }
-        return Side(self.name, "f(dtype, x, y, n, s)", names, "operands[1]")
+        dtype, x, y = _core.DTYPES[case.dtype], *_addresses(data.x, data.y)
+        address: int | None = self._library.native_plain_loop(dtype, x, y, case.elements, case.slope)
+        return address
 
 
 class OneDnn(_Native):
@@ -144,13 +138,13 @@ class OneDnn(_Native):
         | known([cases.FORWARD], ["bfloat16"], cases.CHECKED_SLOPES, ["subnormals"])
     )
 
-    def _side(self, case: Case, data: Data) -> Side | None:
+    def _prepare(self, case: Case, data: Data) -> int | None:
         if case.operation not in (cases.FORWARD, cases.BACKWARD):
             return None
+        dtype, x, y = _core.DTYPES[case.dtype], *_addresses(data.x, data.y)
         g = data.g.ctypes.data if case.operation == cases.BACKWARD else None
-        dtype, x, y = _core.DTYPES[case.dtype], data.x.ctypes.data, data.y.ctypes.data
-        primitive = self._library.onednn_create(dtype, case.elements, x, g, y, case.slope)
-        return _primitive_side(self.name, self._library, "onednn", primitive, data)
+        address: int | None = self._library.onednn(dtype, case.elements, x, g, y, case.slope)
+        return address
 
 
 class Xnnpack(_Native):
@@ -162,30 +156,15 @@ class Xnnpack(_Native):
         [cases.FORWARD], dtypes, [-0.2], ["zeros"]
     )
 
-    def _side(self, case: Case, data: Data) -> Side | None:
+    def _prepare(self, case: Case, data: Data) -> int | None:
         if case.operation != cases.FORWARD:
             return None
-        x, y = data.x.ctypes.data, data.y.ctypes.data
-        primitive = self._library.xnnpack_create(case.elements, x, y, case.slope)
-        return _primitive_side(self.name, self._library, "xnnpack", primitive, data)
+        address: int | None = self._library.xnnpack(case.elements, *_addresses(data.x, data.y), case.slope)
+        return address
 
 
-class _Primitive:
-    """A library's primitive, with the memory that it works on."""
-
-    def __init__(self, handle: int, data: Data, destroy: Any) -> None:
-        self.handle = c_void_p(handle)
-        self.operands = data.x, data.g
-        self.y = data.y
-        weakref.finalize(self, destroy, handle)
-
-
-def _primitive_side(name: str, library: ctypes.CDLL, prefix: str, handle: int | None, data: Data) -> Side | None:
-    if handle is None:
-        return None
-    primitive = _Primitive(handle, data, getattr(library, f"{prefix}_destroy"))
-    names = {"run": getattr(library, f"{prefix}_run"), "handle": primitive.handle, "primitive": primitive}
-    return Side(name, "run(handle)", names, "primitive.y")
+def _addresses(*arrays: Array) -> list[int]:
+    return [array.ctypes.data for array in arrays]
 
 
 def native_peers(library: ctypes.CDLL) -> tuple[list[Peer], dict[str, str]]:
@@ -197,11 +176,11 @@ def native_peers(library: ctypes.CDLL) -> tuple[list[Peer], dict[str, str]]:
         PlainLoop(library),
     ]
     missing = {}
-    for name, prefix, maker, package in (
+    for name, function, maker, package in (
         (ONEDNN, "onednn", OneDnn, "libdnnl-dev, version 2,"),
         (XNNPACK, "xnnpack", Xnnpack, "libxnnpack-dev or libpthreadpool-dev"),
     ):
-        if hasattr(library, f"{prefix}_run"):
+        if hasattr(library, function):
             peers.append(maker(library))
         else:
             missing[name] = f"{package} was not there when the benchmarks were built"

@@ -10,11 +10,13 @@ namespace {
 
 using dnnl::memory;
 
-struct Primitive {
-  dnnl::primitive primitive;
-  dnnl::stream stream;
-  std::unordered_map<int, memory> arguments;
-};
+Call* Prepare(const dnnl::primitive& primitive, const dnnl::engine& engine,
+              const std::unordered_map<int, memory>& arguments) {
+  return MakeCall([primitive, stream = dnnl::stream(engine), arguments]() mutable {
+    primitive.execute(stream, arguments);
+    stream.wait();
+  });
+}
 
 std::optional<memory::data_type> DataType(leakyrelu_dtype dtype) {
   switch (dtype) {
@@ -31,8 +33,8 @@ std::optional<memory::data_type> DataType(leakyrelu_dtype dtype) {
 
 }  // namespace
 
-void* onednn_create(leakyrelu_dtype dtype, std::size_t elements, const void* x, const void* dy, void* out,
-                    float negative_slope) try {
+Call* onednn(leakyrelu_dtype dtype, std::size_t elements, const void* x, const void* dy, void* out,
+             float negative_slope) try {
   const std::optional<memory::data_type> type = DataType(dtype);
   if (!type) return nullptr;
   const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
@@ -42,21 +44,11 @@ void* onednn_create(leakyrelu_dtype dtype, std::size_t elements, const void* x, 
   const dnnl::eltwise_forward::primitive_desc forward(
       {dnnl::prop_kind::forward_training, algorithm, array, negative_slope}, engine);
   if (dy == nullptr) {
-    return new Primitive{
-        dnnl::eltwise_forward(forward), dnnl::stream(engine), {{DNNL_ARG_SRC, view(x)}, {DNNL_ARG_DST, view(out)}}};
+    return Prepare(dnnl::eltwise_forward(forward), engine, {{DNNL_ARG_SRC, view(x)}, {DNNL_ARG_DST, view(out)}});
   }
   const dnnl::eltwise_backward::primitive_desc backward({algorithm, array, array, negative_slope}, engine, forward);
-  return new Primitive{dnnl::eltwise_backward(backward),
-                       dnnl::stream(engine),
-                       {{DNNL_ARG_SRC, view(x)}, {DNNL_ARG_DIFF_DST, view(dy)}, {DNNL_ARG_DIFF_SRC, view(out)}}};
+  return Prepare(dnnl::eltwise_backward(backward), engine,
+                 {{DNNL_ARG_SRC, view(x)}, {DNNL_ARG_DIFF_DST, view(dy)}, {DNNL_ARG_DIFF_SRC, view(out)}});
 } catch (const dnnl::error&) {
   return nullptr;
 }
-
-void onednn_run(void* primitive) {
-  auto& self = *static_cast<Primitive*>(primitive);
-  self.primitive.execute(self.stream, self.arguments);
-  self.stream.wait();
-}
-
-void onednn_destroy(void* primitive) { delete static_cast<Primitive*>(primitive); }
