@@ -138,27 +138,28 @@ HWY_INLINE void Blocks(const T* in, T* out, uint8_t* mask, size_t elements, type
 }
 
 // Where ascending loads would wait for the stores before them, descending. By the lower 12 bits of the addresses a
-// processor tells whether a load wants what a store still under way has written. Where `out` lies up to about a store
-// buffer (some 32 vectors) behind `in` modulo 4096, as an allocator places arrays of a power of two, ascending loads
-// come right after the stores to such an address and can be 12 times slower; descending ones come before them.
-// Not with stores some of which cross cache lines: descending these cost more than is gained.
+// processor tells whether a load wants what a store still under way has written. Where `out` lies just behind `in`
+// modulo 4096, as an allocator places arrays of a power of two, ascending loads come right after the stores to such an
+// address and can be 12 times slower; descending ones come before them. Farther behind fewer stores are still under
+// way, and rows of an array that go now up, now down cost more than is gained; so do, descending, stores some of which
+// cross cache lines.
 template <class L, typename T>
 HWY_INLINE Order BestOrder(const T* in, const T* out) {
   constexpr size_t kVectorBytes = hn::MaxLanes(typename L::D()) * sizeof(T);
   const uintptr_t to = reinterpret_cast<uintptr_t>(out);
   const uintptr_t distance = (to - reinterpret_cast<uintptr_t>(in)) % 4096;
   const bool some_cross_lines = kVectorBytes < kLineBytes && to % kVectorBytes != 0;
-  return 0 < distance && distance < 1024 && !some_cross_lines ? Order::kDescending : Order::kAscending;
+  return 0 < distance && distance < 512 && !some_cross_lines ? Order::kDescending : Order::kAscending;
 }
 
 // Streaming: out is aligned to a vector.
 template <class L, Mode mode, Stores stores, typename T>
 HWY_INLINE void Loop(const T* in, T* out, uint8_t* mask, size_t elements, typename L::Slope slope) {
   const size_t i = elements / kBlock * kBlock;
-  if (mode != Mode::kMaskOnly && BestOrder<L>(in, out) == Order::kDescending) {
-    Blocks<L, mode, stores, Order::kDescending>(in, out, mask, i, slope);
-  } else {
+  if (mode == Mode::kMaskOnly || HWY_LIKELY(BestOrder<L>(in, out) == Order::kAscending)) {
     Blocks<L, mode, stores, Order::kAscending>(in, out, mask, i, slope);
+  } else {
+    Blocks<L, mode, stores, Order::kDescending>(in, out, mask, i, slope);
   }
   if constexpr (stores == Stores::kStreaming) hwy::FlushStream();
 
