@@ -44,6 +44,10 @@ void Stream(const std::uint8_t* x, std::uint8_t* y, std::size_t bytes) {
   std::memcpy(y + i, x + i, bytes - i);
 }
 
+leakyrelu_array View(leakyrelu_dtype dtype, const void* data, const std::int64_t& elements) {
+  return {const_cast<void*>(data), dtype, 1, &elements, nullptr};
+}
+
 }  // namespace
 
 void native_set_num_threads(std::int32_t num_threads) {
@@ -57,18 +61,16 @@ void native_destroy(Call* call) { delete call; }
 
 Call* native_forward(leakyrelu_dtype dtype, const void* x, void* y, std::uint8_t* mask, std::size_t elements,
                      double negative_slope) {
-  return MakeCall([=, shape = static_cast<std::int64_t>(elements)] {
-    const leakyrelu_array in = {const_cast<void*>(x), dtype, 1, &shape, nullptr};
-    const leakyrelu_array out = {y, dtype, 1, &shape, nullptr};
+  return MakeCall([=, count = static_cast<std::int64_t>(elements)] {
+    const leakyrelu_array in = View(dtype, x, count), out = View(dtype, y, count);
     leakyrelu_forward(&in, &out, negative_slope, mask, nullptr);
   });
 }
 
 Call* native_backward(leakyrelu_dtype dtype, const void* dy, const std::uint8_t* mask, void* dx, std::size_t elements,
                       double negative_slope) {
-  return MakeCall([=, shape = static_cast<std::int64_t>(elements)] {
-    const leakyrelu_array in = {const_cast<void*>(dy), dtype, 1, &shape, nullptr};
-    const leakyrelu_array out = {dx, dtype, 1, &shape, nullptr};
+  return MakeCall([=, count = static_cast<std::int64_t>(elements)] {
+    const leakyrelu_array in = View(dtype, dy, count), out = View(dtype, dx, count);
     leakyrelu_backward(&in, mask, &out, negative_slope, nullptr);
   });
 }

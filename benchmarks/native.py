@@ -68,15 +68,15 @@ class _Native(Peer):
         # Where it takes less than the way through ctypes there is nothing to see.
         if case.layout != "contiguous" or case.elements == cases.TINY:
             return None
-        address = self._prepare(case, data)
+        address: int | None = self._prepare(case, data)
         if address is None:
             return None
         call = _Call(self._library, address, data)
         names = {"run": self._library.native_run, "pointer": call.pointer, "call": call}
         return Side(self.name, "run(pointer)", names, "call.data.y")
 
-    def _prepare(self, case: Case, data: Data) -> int | None:
-        """The address of a call of the library that does the case's operation; None if it has none."""
+    def _prepare(self, case: Case, data: Data) -> Any:
+        """The address (int, as ctypes gives it) of a call that does the case's operation; None if there is none."""
         raise NotImplementedError
 
 
@@ -85,17 +85,16 @@ class OursC(_Native):
 
     name = OURS_C
 
-    def _prepare(self, case: Case, data: Data) -> int | None:
+    def _prepare(self, case: Case, data: Data) -> Any:
         dtype, count, slope = _core.DTYPES[case.dtype], case.elements, case.slope
-        address: int | None = None
         match case.operation:
             case cases.FORWARD:
-                address = self._library.native_forward(dtype, *_addresses(data.x, data.y), None, count, slope)
+                return self._library.native_forward(dtype, *_addresses(data.x, data.y), None, count, slope)
             case cases.KEEPING:
-                address = self._library.native_forward(dtype, *_addresses(data.x, data.y, data.mask), count, slope)
+                return self._library.native_forward(dtype, *_addresses(data.x, data.y, data.mask), count, slope)
             case cases.BACKWARD:
-                address = self._library.native_backward(dtype, *_addresses(data.g, data.mask, data.y), count, slope)
-        return address
+                return self._library.native_backward(dtype, *_addresses(data.g, data.mask, data.y), count, slope)
+        return None
 
 
 class Copy(_Native):
@@ -106,12 +105,11 @@ class Copy(_Native):
         self.name = name
         self._copy = getattr(library, function)
 
-    def _prepare(self, case: Case, data: Data) -> int | None:
+    def _prepare(self, case: Case, data: Data) -> Any:
         if case.operation not in (cases.FORWARD, cases.KEEPING, cases.BACKWARD):
             return None
         source = data.g if case.operation == cases.BACKWARD else data.x
-        address: int | None = self._copy(*_addresses(source, data.y), source.nbytes)
-        return address
+        return self._copy(*_addresses(source, data.y), source.nbytes)
 
 
 class PlainLoop(_Native):
@@ -119,12 +117,11 @@ class PlainLoop(_Native):
 
     name = PLAIN_LOOP
 
-    def _prepare(self, case: Case, data: Data) -> int | None:
+    def _prepare(self, case: Case, data: Data) -> Any:
         if case.operation != cases.FORWARD:
             return None
         dtype, x, y = _core.DTYPES[case.dtype], *_addresses(data.x, data.y)
-        address: int | None = self._library.native_plain_loop(dtype, x, y, case.elements, case.slope)
-        return address
+        return self._library.native_plain_loop(dtype, x, y, case.elements, case.slope)
 
 
 class OneDnn(_Native):
@@ -138,13 +135,12 @@ class OneDnn(_Native):
         | known([cases.FORWARD], ["bfloat16"], cases.CHECKED_SLOPES, ["subnormals"])
     )
 
-    def _prepare(self, case: Case, data: Data) -> int | None:
+    def _prepare(self, case: Case, data: Data) -> Any:
         if case.operation not in (cases.FORWARD, cases.BACKWARD):
             return None
         dtype, x, y = _core.DTYPES[case.dtype], *_addresses(data.x, data.y)
         g = data.g.ctypes.data if case.operation == cases.BACKWARD else None
-        address: int | None = self._library.onednn(dtype, case.elements, x, g, y, case.slope)
-        return address
+        return self._library.onednn(dtype, case.elements, x, g, y, case.slope)
 
 
 class Xnnpack(_Native):
@@ -156,11 +152,10 @@ class Xnnpack(_Native):
         [cases.FORWARD], dtypes, [-0.2], ["zeros"]
     )
 
-    def _prepare(self, case: Case, data: Data) -> int | None:
+    def _prepare(self, case: Case, data: Data) -> Any:
         if case.operation != cases.FORWARD:
             return None
-        address: int | None = self._library.xnnpack(case.elements, *_addresses(data.x, data.y), case.slope)
-        return address
+        return self._library.xnnpack(case.elements, *_addresses(data.x, data.y), case.slope)
 
 
 def _addresses(*arrays: Array) -> list[int]:
