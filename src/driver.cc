@@ -10,7 +10,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "machine.h"
+#include "system.h"
 #include "threads.h"
 
 namespace leakyrelu {
