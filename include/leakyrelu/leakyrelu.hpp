@@ -141,9 +141,12 @@ c_array<rank_v<V>> to_c(V& view) {
   return c;
 }
 
-// What is wrong with a call, of which `in` is the input: the status's message, or, of the mask's length, the figures.
+// What is wrong with a call, of which `in` is the input: the status's message or, of the mask's length, the figures. A
+// mask that is NULL is one that the caller has made empty.
 inline std::string message(leakyrelu_status status, const leakyrelu_array& in, std::size_t mask_bytes) {
-  if (status != LEAKYRELU_ERROR_MASK_BYTES) return leakyrelu_status_message(status);
+  if (status != LEAKYRELU_ERROR_MASK_BYTES && status != LEAKYRELU_ERROR_NULL_MASK) {
+    return leakyrelu_status_message(status);
+  }
   std::uint64_t elements = 1;  // fits: the shape has been checked before the mask's length
   for (std::int32_t i = 0; i < in.ndim; ++i) elements *= static_cast<std::uint64_t>(in.shape[i]);
   return "mask has " + std::to_string(mask_bytes) + " bytes; " + std::to_string(elements) + " elements need " +
@@ -154,13 +157,6 @@ inline void check(leakyrelu_status status, const leakyrelu_array& in, std::size_
   if (status == LEAKYRELU_OK) return;
   if (status == LEAKYRELU_ERROR_EXECUTOR_FAILED) throw std::runtime_error(leakyrelu_status_message(status));
   throw std::invalid_argument(message(status, in, mask_bytes));
-}
-
-// A mask's address. Not null where it is empty, which would mean that there is none, not that it is of length 0.
-template <class Byte>
-Byte* address(std::span<Byte> mask) {
-  static constinit std::uint8_t none = 0;
-  return mask.empty() ? &none : mask.data();
 }
 
 }  // namespace detail
@@ -187,7 +183,8 @@ template <View X>
 void forward(const X& x, std::nullptr_t, std::span<std::uint8_t> mask) {
   const auto in = detail::to_c(x);
   const leakyrelu_array c_in = in.get();
-  std::uint8_t* bits = detail::address(mask);
+  std::uint8_t none = 0;
+  std::uint8_t* bits = mask.empty() ? &none : mask.data();  // NULL would say that no mask is wanted
   detail::check(leakyrelu_forward(&c_in, nullptr, 0.0, bits, mask.size(), nullptr), c_in, mask.size());
 }
 
@@ -199,8 +196,8 @@ void backward(const DY& dy, std::span<const std::uint8_t> mask, DX&& dx, double 
   const auto out = detail::to_c(dx);
   const leakyrelu_array c_in = in.get();
   const leakyrelu_array c_out = out.get();
-  const std::uint8_t* bits = detail::address(mask);
-  detail::check(leakyrelu_backward(&c_in, bits, mask.size(), &c_out, negative_slope, executor), c_in, mask.size());
+  detail::check(leakyrelu_backward(&c_in, mask.data(), mask.size(), &c_out, negative_slope, executor), c_in,
+                mask.size());
 }
 
 // What m(x) returns for an mdspan: an array of its own in C order, or, in place, x again. Shaped like std::mdspan.
