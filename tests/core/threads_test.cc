@@ -37,13 +37,13 @@ bool ComputesRightly(int64_t elements, float slope, const leakyrelu_executor* ex
   std::vector<uint8_t> mask(leakyrelu_mask_bytes(elements));
   const leakyrelu_array x_array = {x.data(), LEAKYRELU_FLOAT32, 1, &elements, nullptr};
   const leakyrelu_array y_array = {y.data(), LEAKYRELU_FLOAT32, 1, &elements, nullptr};
-  if (leakyrelu_forward(&x_array, &y_array, slope, mask.data(), executor) != LEAKYRELU_OK) return false;
+  if (leakyrelu_forward(&x_array, &y_array, slope, mask.data(), mask.size(), executor) != LEAKYRELU_OK) return false;
   for (size_t i = 0; i < size; ++i) {
     const bool positive = i % 5 > 2;
     if (y[i] != (positive ? x[i] : x[i] * slope)) return false;
     if (test_util::MaskBit(mask.data(), static_cast<int64_t>(i)) != positive) return false;
   }
-  if (leakyrelu_backward(&x_array, mask.data(), &y_array, slope, executor) != LEAKYRELU_OK) return false;
+  if (leakyrelu_backward(&x_array, mask.data(), mask.size(), &y_array, slope, executor) != LEAKYRELU_OK) return false;
   for (size_t i = 0; i < size; ++i) {
     if (y[i] != (i % 5 > 2 ? x[i] : x[i] * slope)) return false;
   }
