@@ -91,6 +91,10 @@ typedef struct leakyrelu_executor {
   int32_t num_threads;
 } leakyrelu_executor;
 
+/* The library's own threads as an executor's parallel_for: with {NULL, leakyrelu_own_threads, n} a call has at most n of
+ * them, whatever leakyrelu_set_num_threads says. */
+LEAKYRELU_API void leakyrelu_own_threads(void* context, int64_t tasks, leakyrelu_task task, void* work);
+
 /* y = x > 0 ? x : x * negative_slope, and bit i % 8 (least significant first) of mask byte i / 8 = x_i > 0, with i
  * counting elements in C order of x's shape, whatever the strides.
  *
