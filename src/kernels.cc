@@ -290,45 +290,56 @@ const Kernels* TableOf(int64_t target) {
   return HWY_DISPATCH_TABLE(Table)[chosen.GetIndex()]();
 }
 
-// Best first: Highway gives better targets lower bits.
-template <class Function>
-void ForEachTarget(int64_t targets, Function function) {
-  for (; targets != 0; targets &= targets - 1) function(targets & -targets);
-}
-
-std::vector<const Kernels*> FindSupported() {
-  std::vector<const Kernels*> found;
-  ForEachTarget((hwy::SupportedTargets() | HWY_STATIC_TARGET) & HWY_TARGETS,
-                [&](int64_t target) { found.push_back(TableOf(target)); });
-  return found;
-}
-
-const Kernels* Choose() {
-  const auto supported = SupportedKernels();
-  if (const char* name = std::getenv("LEAKYRELU_TARGET")) {
-    for (const Kernels* kernels : supported) {
-      if (std::strcmp(kernels->target, name) == 0) return kernels;
-    }
+// One entry for each target in a set. No vector: calls, whose first one comes here, must not need memory.
+template <class Entry>
+class TargetList {
+ public:
+  // Best first: Highway gives better targets lower bits.
+  template <class Make>
+  TargetList(int64_t targets, Make make) {
+    for (; targets != 0; targets &= targets - 1) entries_[size_++] = make(targets & -targets);
   }
-  return supported.front();
+  std::span<const Entry> entries() const { return {entries_, size_}; }
+
+ private:
+  Entry entries_[std::popcount(uint64_t{HWY_TARGETS})];
+  size_t size_ = 0;
+};
+
+struct Choice {
+  const Kernels* active;
+  const char* ignored;  // what LEAKYRELU_TARGET asked for instead; null: nothing
+};
+
+Choice Choose() {
+  const auto supported = SupportedKernels();
+  const char* const name = std::getenv("LEAKYRELU_TARGET");
+  if (name == nullptr || *name == '\0') return {supported.front(), nullptr};
+  for (const Kernels* kernels : supported) {
+    if (std::strcmp(kernels->target, name) == 0) return {kernels, nullptr};
+  }
+  return {supported.front(), name};
+}
+
+const Choice& TheChoice() {
+  static const Choice choice = Choose();
+  return choice;
 }
 
 }  // namespace
 
 std::span<const Kernels* const> SupportedKernels() {
-  static const std::vector<const Kernels*> supported = FindSupported();
-  return supported;
+  static const TargetList<const Kernels*> list((hwy::SupportedTargets() | HWY_STATIC_TARGET) & HWY_TARGETS, TableOf);
+  return list.entries();
 }
 
-const Kernels& ActiveKernels() {
-  static const Kernels* const active = Choose();
-  return *active;
-}
+const Kernels& ActiveKernels() { return *TheChoice().active; }
 
-std::vector<std::string> CompiledTargets() {
-  std::vector<std::string> names;
-  ForEachTarget(HWY_TARGETS, [&](int64_t target) { names.emplace_back(hwy::TargetName(target)); });
-  return names;
+const char* IgnoredTarget() { return TheChoice().ignored; }
+
+std::span<const char* const> CompiledTargets() {
+  static const TargetList<const char*> list(HWY_TARGETS, hwy::TargetName);
+  return list.entries();
 }
 
 }  // namespace leakyrelu

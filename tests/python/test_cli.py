@@ -750,6 +750,26 @@ def test_info_tells_the_target_that_was_picked_by_hand() -> None:
         assert f"\ntarget chosen: {target}\n" in result.stdout
 
 
+@pytest.mark.parametrize("name", ["avx2", "AVX2 ", "SSE5", "\udcff\n"], ids=ascii)
+def test_info_and_bench_tell_of_a_target_that_is_none(name: str) -> None:
+    """Misspelt, unknown, or no text at all: it is ignored, and not in silence."""
+    environment = ENVIRONMENT | {"LEAKYRELU_TARGET": name}
+    _, supported, _ = _core.targets()
+    note = f"{supported[0]} (LEAKYRELU_TARGET={name!r} is ignored; it must be one of {' '.join(supported)})"
+    for result, line in (
+        (run("info", env=environment), f"\ntarget chosen: {note}\n"),
+        (run_small_bench(env=environment), f"target: {note}, threads: 2\n"),
+    ):
+        assert_succeeds(result)
+        assert line in result.stdout
+
+
+def test_info_takes_an_empty_target_for_none() -> None:
+    result = run("info", env=ENVIRONMENT | {"LEAKYRELU_TARGET": ""})
+    assert_succeeds(result)
+    assert f"\ntarget chosen: {_core.targets()[1][0]}\n" in result.stdout
+
+
 def test_version() -> None:
     result = run("--version")
     assert_succeeds(result)
