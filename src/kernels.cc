@@ -12,6 +12,11 @@
 // high-half integer multiplication (gcc.gnu.org/PR106322). No kernel multiplies integers, so take the full 128-bit one.
 #define HWY_BROKEN_EMU128 0
 
+static_assert(
+    std::endian::native == std::endian::little,
+    "leakyrelu is for little-endian machines: kernels store 64 bits of a mask as one word, and its bytes must "
+    "come in that order");
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels.cc"
 #include <hwy/cache_control.h>
@@ -23,8 +28,6 @@ namespace leakyrelu {
 namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
-
-static_assert(std::endian::native == std::endian::little, "mask words are stored as little-endian bytes");
 
 // Elements of one mask word, the unit of the main loop.
 constexpr size_t kBlock = 64;
@@ -254,10 +257,10 @@ void Backward(const void* in, void* out, uint8_t* mask, size_t elements, double 
 }
 
 const Kernels* Table() {
-#define LEAKYRELU_FORWARD(constant, name, lanes, bytes, slope) &Forward<lanes, Stores::kCached>,
-#define LEAKYRELU_BACKWARD(constant, name, lanes, bytes, slope) &Backward<lanes, Stores::kCached>,
-#define LEAKYRELU_STREAMING_FORWARD(constant, name, lanes, bytes, slope) &Forward<lanes, Stores::kStreaming>,
-#define LEAKYRELU_STREAMING_BACKWARD(constant, name, lanes, bytes, slope) &Backward<lanes, Stores::kStreaming>,
+#define LEAKYRELU_FORWARD(constant, name, lanes, ...) &Forward<lanes, Stores::kCached>,
+#define LEAKYRELU_BACKWARD(constant, name, lanes, ...) &Backward<lanes, Stores::kCached>,
+#define LEAKYRELU_STREAMING_FORWARD(constant, name, lanes, ...) &Forward<lanes, Stores::kStreaming>,
+#define LEAKYRELU_STREAMING_BACKWARD(constant, name, lanes, ...) &Backward<lanes, Stores::kStreaming>,
   static const Kernels kTable = {hwy::TargetName(HWY_TARGET),
                                  {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_FORWARD)},
                                  {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_BACKWARD)},

@@ -336,27 +336,27 @@ REFUSED: dict[str, tuple[Callable[[], bytes], list[str]]] = {
     "one byte too many": (lambda: npy(header_of("(3,)"), bytes(13)), ["has 1 bytes more", "(3,)"]),
     "int64": (
         lambda: npy(header_of("(1,)", "'<i8'"), bytes(8)),
-        ["int64", "float16, bfloat16, float32 or float64"],
+        ["int64", "float16, bfloat16, float32 and float64"],
     ),
     "bool": (
         lambda: npy(header_of("(8,)", "'|b1'"), bytes(8)),
-        ["bool", "float16, bfloat16, float32 or float64"],
+        ["bool", "float16, bfloat16, float32 and float64"],
     ),
     "complex": (
         lambda: npy(header_of("(1,)", "'<c8'"), bytes(8)),
-        ["complex64", "float32 or float64"],
+        ["complex64", "float32 and float64"],
     ),
     "long double": (
         lambda: npy(header_of("(1,)", "'<f16'"), bytes(16)),
-        ["float128", "float32 or float64"],
+        ["float128", "float32 and float64"],
     ),
     "structured": (
         lambda: npy(header_of("(1,)", "[('a', '<f4')]"), bytes(4)),
-        ["'a'", "float32 or float64"],
+        ["'a'", "float32 and float64"],
     ),
     "text array": (
         lambda: npy(header_of("(1,)", "'<U1'"), bytes(4)),
-        ["<U1", "float32 or float64"],
+        ["<U1", "float32 and float64"],
     ),
     "unknown dtype": (lambda: npy(header_of("(1,)", "'<q9'"), bytes(9)), ["is not a .npy file"]),
     "pickle": (
