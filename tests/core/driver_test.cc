@@ -1,7 +1,5 @@
 // Proves the whole way from the C functions through plan, driver and threads: any shape and strides against the oracle,
 // nothing touched outside the elements, the same for any threads.
-//
-// Tests named OwnThreads use the library's threads, all others an executor or none.
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
