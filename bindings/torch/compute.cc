@@ -10,6 +10,7 @@
 #include <c10/core/StorageImpl.h>
 #include <c10/core/TensorImpl.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <c10/util/safe_numerics.h>
 
 #include <algorithm>
 #include <vector>
@@ -107,8 +108,9 @@ void CheckCuda(leakyrelu_status status, const leakyrelu_array& in, size_t mask_b
 at::Tensor Unshaped(int64_t elements, at::ScalarType dtype, c10::Device device) {
   if (!device.is_cpu()) return at::empty({elements}, at::TensorOptions().dtype(dtype).device(device));
   const caffe2::TypeMeta type = c10::scalarTypeToTypeMeta(dtype);
-  size_t bytes = 0;
-  TORCH_CHECK(!__builtin_mul_overflow(elements, type.itemsize(), &bytes), "Storage size calculation overflowed");
+  uint64_t bytes = 0;
+  TORCH_CHECK(!c10::mul_overflows(static_cast<uint64_t>(elements), type.itemsize(), &bytes),
+              "Storage size calculation overflowed");
   c10::Allocator* const allocator = AllocatorFor(bytes);
   auto storage = c10::make_intrusive<c10::StorageImpl>(c10::StorageImpl::use_byte_size_t(), bytes,
                                                        allocator->allocate(bytes), allocator, /*resizable=*/true);

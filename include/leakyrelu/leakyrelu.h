@@ -21,10 +21,16 @@
 #define LEAKYRELU_VERSION_MINOR 1
 #define LEAKYRELU_VERSION_PATCH 0
 
-#if defined(_WIN32)
-#define LEAKYRELU_API
-#else
+/* Of what the shared library exports. LEAKYRELU_EXPORTS: it is being built; LEAKYRELU_SHARED: a program that uses it. On
+ * Windows this makes calls direct; CMake's leakyrelu::leakyrelu sets both. */
+#if !defined(_WIN32)
 #define LEAKYRELU_API __attribute__((visibility("default")))
+#elif defined(LEAKYRELU_EXPORTS)
+#define LEAKYRELU_API __declspec(dllexport)
+#elif defined(LEAKYRELU_SHARED)
+#define LEAKYRELU_API __declspec(dllimport)
+#else
+#define LEAKYRELU_API
 #endif
 
 #ifdef __cplusplus
