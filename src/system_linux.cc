@@ -1,5 +1,7 @@
 // Linux. What the machine has is read from its files, which containers and virtual machines show as well.
 
+#include "system_linux.h"
+
 #include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -14,8 +16,6 @@
 
 namespace leakyrelu {
 namespace {
-
-constexpr int64_t kUsualCacheBytes = int64_t{32} << 20;
 
 // The number at the beginning of a file, with the K or M behind it. None for a file that is not there or says "max".
 std::optional<int64_t> ReadBytes(const std::string& path) {
