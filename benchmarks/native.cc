@@ -48,6 +48,8 @@ leakyrelu_array View(leakyrelu_dtype dtype, const void* data, const std::int64_t
   return {const_cast<void*>(data), dtype, 1, &elements, nullptr};
 }
 
+std::size_t MaskBytes(std::size_t elements) { return leakyrelu_mask_bytes(static_cast<std::int64_t>(elements)); }
+
 }  // namespace
 
 void native_set_num_threads(std::int32_t num_threads) {
@@ -61,17 +63,18 @@ void native_destroy(Call* call) { delete call; }
 
 Call* native_forward(leakyrelu_dtype dtype, const void* x, void* y, std::uint8_t* mask, std::size_t elements,
                      double negative_slope) {
+  const std::size_t mask_bytes = mask != nullptr ? MaskBytes(elements) : 0;
   return MakeCall([=, count = static_cast<std::int64_t>(elements)] {
     const leakyrelu_array in = View(dtype, x, count), out = View(dtype, y, count);
-    leakyrelu_forward(&in, &out, negative_slope, mask, nullptr);
+    leakyrelu_forward(&in, &out, negative_slope, mask, mask_bytes, nullptr);
   });
 }
 
 Call* native_backward(leakyrelu_dtype dtype, const void* dy, const std::uint8_t* mask, void* dx, std::size_t elements,
                       double negative_slope) {
-  return MakeCall([=, count = static_cast<std::int64_t>(elements)] {
+  return MakeCall([=, count = static_cast<std::int64_t>(elements), mask_bytes = MaskBytes(elements)] {
     const leakyrelu_array in = View(dtype, dy, count), out = View(dtype, dx, count);
-    leakyrelu_backward(&in, mask, &out, negative_slope, nullptr);
+    leakyrelu_backward(&in, mask, mask_bytes, &out, negative_slope, nullptr);
   });
 }
 

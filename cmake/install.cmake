@@ -26,7 +26,7 @@ install(FILES
 if(BUILD_SHARED_LIBS)
   set(pkgconfig_private "")
 else()
-  set(pkgconfig_private "Requires.private: libhwy\nLibs.private: ${OpenMP_CXX_FLAGS} -lstdc++ -lm")
+  set(pkgconfig_private "Requires.private: libhwy\nLibs.private: -pthread -ldl -lstdc++ -lm")
 endif()
 file(RELATIVE_PATH pkgconfig_to_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 configure_file(cmake/leakyrelu.pc.in leakyrelu.pc @ONLY)

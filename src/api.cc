@@ -36,17 +36,18 @@ bool IsRow(const leakyrelu_array& array, uintptr_t itemsize) {
 
 // Whether each array is one aligned row, and nothing is wrong with them: then all of it is seen at once. False wherever
 // anything might be wrong, for CheckArrays to find out.
-bool AreRightRows(const leakyrelu_array& in, const leakyrelu_array* out, const uint8_t* mask, int64_t itemsize) {
+bool AreRightRows(const leakyrelu_array& in, const leakyrelu_array* out, const uint8_t* mask, size_t mask_bytes,
+                  int64_t itemsize) {
   if (out == nullptr || in.dtype != out->dtype) return false;
   const uintptr_t alignment = static_cast<uintptr_t>(itemsize);
   if (!IsRow(in, alignment) || !IsRow(*out, alignment)) return false;
   const int64_t elements = in.shape[0];
   if (elements != out->shape[0] || elements <= 0 || elements >= kTooMany) return false;
+  if (!IsMaskLength(mask, mask_bytes, elements)) return false;
   const int64_t bytes = elements * itemsize;
-  const int64_t mask_bytes = static_cast<int64_t>(leakyrelu_mask_bytes(elements));
+  const int64_t bits = static_cast<int64_t>(mask_bytes);
   return (in.data == out->data || Disjoint(in.data, bytes, out->data, bytes)) &&
-         (mask == nullptr ||
-          (Disjoint(in.data, bytes, mask, mask_bytes) && Disjoint(out->data, bytes, mask, mask_bytes)));
+         (mask == nullptr || (Disjoint(in.data, bytes, mask, bits) && Disjoint(out->data, bytes, mask, bits)));
 }
 
 leakyrelu_status Start(const Job& job, const Plan& plan, const leakyrelu_executor* executor) {
@@ -60,7 +61,7 @@ leakyrelu_status Start(const Job& job, const Plan& plan, const leakyrelu_executo
 
 // Both calls: in -> out (null: the mask alone), with a mask that is written (forward) or read (backward).
 leakyrelu_status Call(Direction direction, const leakyrelu_array* in, const leakyrelu_array* out, uint8_t* mask,
-                      double slope, const leakyrelu_executor* executor) {
+                      size_t mask_bytes, double slope, const leakyrelu_executor* executor) {
   if (const leakyrelu_status status = CheckExecutor(executor)) return status;
   size_t dtype = 0;
   if (const leakyrelu_status status = CheckArguments(direction, in, out, mask, slope, &dtype)) return status;
@@ -69,7 +70,7 @@ leakyrelu_status Call(Direction direction, const leakyrelu_array* in, const leak
   const Kernels& kernels = ActiveKernels();
   const bool is_forward = direction == Direction::kForward;
   const Kernel kernel = is_forward ? kernels.forward[dtype] : kernels.backward[dtype];
-  const bool are_rows = AreRightRows(*in, out, mask, itemsize) && (is_forward || mask != nullptr);
+  const bool are_rows = AreRightRows(*in, out, mask, mask_bytes, itemsize) && (is_forward || mask != nullptr);
   if (are_rows && in->shape[0] <= kSmall) {
     kernel(in->data, out->data, mask, static_cast<size_t>(in->shape[0]), slope);
     return LEAKYRELU_OK;
@@ -83,7 +84,7 @@ leakyrelu_status Call(Direction direction, const leakyrelu_array* in, const leak
                    slope};
   if (are_rows) return Start(job, RowPlan(in->shape[0]), executor);
   Layouts layouts;
-  if (const leakyrelu_status status = CheckArrays(direction, in, out, mask, &layouts)) return status;
+  if (const leakyrelu_status status = CheckArrays(direction, in, out, mask, mask_bytes, &layouts)) return status;
   if (layouts.in.elements == 0) return LEAKYRELU_OK;
   return Start(job, MakePlan(layouts.in, layouts.out, mask != nullptr), executor);
 }
@@ -94,18 +95,27 @@ leakyrelu_status Call(Direction direction, const leakyrelu_array* in, const leak
 using leakyrelu::Direction;
 
 leakyrelu_status leakyrelu_forward(const leakyrelu_array* x, const leakyrelu_array* y, double negative_slope,
-                                   uint8_t* mask, const leakyrelu_executor* executor) {
-  return leakyrelu::Call(Direction::kForward, x, y, mask, negative_slope, executor);
+                                   uint8_t* mask, size_t mask_bytes, const leakyrelu_executor* executor) {
+  return leakyrelu::Call(Direction::kForward, x, y, mask, mask_bytes, negative_slope, executor);
 }
 
-leakyrelu_status leakyrelu_backward(const leakyrelu_array* dy, const uint8_t* mask, const leakyrelu_array* dx,
-                                    double negative_slope, const leakyrelu_executor* executor) {
+leakyrelu_status leakyrelu_backward(const leakyrelu_array* dy, const uint8_t* mask, size_t mask_bytes,
+                                    const leakyrelu_array* dx, double negative_slope,
+                                    const leakyrelu_executor* executor) {
   // Backward kernels only read the mask.
-  return leakyrelu::Call(Direction::kBackward, dy, dx, const_cast<uint8_t*>(mask), negative_slope, executor);
+  uint8_t* bits = const_cast<uint8_t*>(mask);
+  return leakyrelu::Call(Direction::kBackward, dy, dx, bits, mask_bytes, negative_slope, executor);
 }
 
 size_t leakyrelu_mask_bytes(int64_t elements) {
   return elements > 0 ? static_cast<size_t>(elements / 8 + (elements % 8 != 0)) : 0;
+}
+
+#define LEAKYRELU_TEXT_OF(number) #number
+#define LEAKYRELU_VERSION_TEXT(major, minor, patch) \
+  LEAKYRELU_TEXT_OF(major) "." LEAKYRELU_TEXT_OF(minor) "." LEAKYRELU_TEXT_OF(patch)
+const char* leakyrelu_version(void) {
+  return LEAKYRELU_VERSION_TEXT(LEAKYRELU_VERSION_MAJOR, LEAKYRELU_VERSION_MINOR, LEAKYRELU_VERSION_PATCH);
 }
 
 int32_t leakyrelu_get_num_threads(void) { return leakyrelu::NumThreads(nullptr); }
@@ -164,6 +174,9 @@ const char* leakyrelu_status_message(leakyrelu_status status) {
       return "an array's data is at an address that is no multiple of its element's size; on a CUDA device it must be";
     case LEAKYRELU_ERROR_CUDA:
       return "CUDA refused to launch the kernel, and nothing was written; leakyrelu_cuda_error_message says why";
+    case LEAKYRELU_ERROR_MASK_BYTES:
+      return "mask_bytes is not the length of a mask of the input's elements; it must be what leakyrelu_mask_bytes "
+             "gives for their number, and 0 where mask is NULL";
   }
   return "unknown status; it must be one that a leakyrelu function returned";
 }

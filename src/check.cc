@@ -20,9 +20,9 @@ bool SameShape(const leakyrelu_array& a, const leakyrelu_array& b) {
 }
 
 // The mask as an array of bytes, for the overlap checks.
-Layout MaskLayout(const uint8_t* mask, int64_t elements) {
+Layout MaskLayout(const uint8_t* mask, size_t mask_bytes) {
   Layout layout;
-  const int64_t bytes = static_cast<int64_t>(leakyrelu_mask_bytes(elements));
+  const int64_t bytes = static_cast<int64_t>(mask_bytes);
   layout.address = reinterpret_cast<uintptr_t>(mask);
   layout.itemsize = 1;
   layout.elements = bytes;
@@ -49,7 +49,7 @@ leakyrelu_status CheckArguments(Direction direction, const leakyrelu_array* in, 
 }
 
 leakyrelu_status CheckArrays(Direction direction, const leakyrelu_array* in, const leakyrelu_array* out,
-                             const uint8_t* mask, Layouts* layouts) {
+                             const uint8_t* mask, size_t mask_bytes, Layouts* layouts) {
   const int64_t itemsize = static_cast<int64_t>(kDTypes[DTypeIndex(in->dtype)].bytes);
   if (const leakyrelu_status status = ReadLayout(*in, itemsize, &layouts->in)) return status;
   if (out == nullptr) {
@@ -64,11 +64,12 @@ leakyrelu_status CheckArrays(Direction direction, const leakyrelu_array* in, con
       return LEAKYRELU_ERROR_OVERLAP;
     }
   }
-  if (mask == nullptr) {
-    const bool needs_mask = direction == Direction::kBackward && layouts->in.elements > 0;
-    return needs_mask ? LEAKYRELU_ERROR_NULL_MASK : LEAKYRELU_OK;
+  if (mask == nullptr && direction == Direction::kBackward && layouts->in.elements > 0) {
+    return LEAKYRELU_ERROR_NULL_MASK;
   }
-  const Layout mask_layout = MaskLayout(mask, layouts->in.elements);
+  if (!IsMaskLength(mask, mask_bytes, layouts->in.elements)) return LEAKYRELU_ERROR_MASK_BYTES;
+  if (mask == nullptr) return LEAKYRELU_OK;
+  const Layout mask_layout = MaskLayout(mask, mask_bytes);
   if ((direction == Direction::kForward && SharesMemory(layouts->in, mask_layout)) ||
       (out != nullptr && SharesMemory(layouts->out, mask_layout))) {
     return LEAKYRELU_ERROR_MASK_OVERLAP;

@@ -25,7 +25,12 @@ struct Layouts {
 // What is wrong with the arrays themselves, after CheckArguments found nothing. Every status but LEAKYRELU_OK leaves
 // `layouts` unspecified.
 leakyrelu_status CheckArrays(Direction direction, const leakyrelu_array* in, const leakyrelu_array* out,
-                             const uint8_t* mask, Layouts* layouts);
+                             const uint8_t* mask, size_t mask_bytes, Layouts* layouts);
+
+// The rule of a mask's length; no other place has it.
+inline bool IsMaskLength(const uint8_t* mask, size_t mask_bytes, int64_t elements) {
+  return mask_bytes == (mask != nullptr ? leakyrelu_mask_bytes(elements) : 0);
+}
 
 }  // namespace leakyrelu
 

@@ -10,7 +10,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "machine.h"
+#include "system.h"
 #include "threads.h"
 
 namespace leakyrelu {
@@ -289,9 +289,9 @@ class Walk {
 
 void Run(const Job& job, const Plan& plan, const leakyrelu_executor* executor) {
   const int64_t grains = plan.elements / std::min(kGrainElements, kGrainBytes / static_cast<int64_t>(job.itemsize));
-  const int64_t tasks = grains <= 1 ? 1 : std::min(grains, MaxTasks(executor));  // asking OpenMP takes 0.4 us
-  Walk walk(job, plan, tasks);
-  ParallelFor(executor, tasks, [](void* work, int64_t task) { static_cast<const Walk*>(work)->Task(task); }, &walk);
+  const Split split = SplitFor(executor, grains);
+  Walk walk(job, plan, split.tasks);
+  ParallelFor(executor, split, [](void* work, int64_t task) { static_cast<const Walk*>(work)->Task(task); }, &walk);
 }
 
 }  // namespace leakyrelu

@@ -19,7 +19,7 @@
 #include <mutex>
 #include <system_error>
 
-#include "machine.h"
+#include "system.h"
 
 namespace leakyrelu {
 namespace {

@@ -21,6 +21,7 @@
 #include "cuda/device.h"
 #include "dtypes.h"
 #include "leakyrelu/cuda.h"
+#include "leakyrelu/leakyrelu.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -39,9 +40,9 @@ void Check(const cuda::Error& error) {
   throw nb::python_error();
 }
 
-void Check(leakyrelu_status status) {
+void Check(leakyrelu_status status, const leakyrelu_array& in, size_t mask_bytes) {
   if (status == LEAKYRELU_ERROR_CUDA) Check(cuda::Error{leakyrelu_cuda_error_message()});
-  if (status != LEAKYRELU_OK) throw nb::value_error(leakyrelu_status_message(status));
+  if (status != LEAKYRELU_OK) throw nb::value_error(detail::message(status, in, mask_bytes).c_str());
 }
 
 class CudaArray {
@@ -77,6 +78,8 @@ class CudaArray {
   }
 
   uint8_t* bytes() const { return static_cast<uint8_t*>(data_); }
+  // Of an array of uint8 with one dim.
+  size_t byte_count() const { return static_cast<size_t>(shape_[0]); }
   int device() const { return device_; }
   nb::tuple DlpackDevice() const { return nb::make_tuple(device_type_, device_); }
   bool writable() const { return writable_; }
@@ -157,40 +160,46 @@ class CudaArray {
   std::shared_ptr<void> memory_;
 };
 
-// Calls launch(stream), which returns a status, with the device current; then waits, if asked to, for all that is
-// enqueued on the stream.
+// Calls launch(in, out, stream), which returns a status, with the device current; then waits, if asked to, for all that
+// is enqueued on the stream. `mask_bytes` is the mask's length.
 template <class Launch>
-void OnDevice(int device, uintptr_t stream_handle, bool wait, Launch launch) {
+void OnDevice(const CudaArray& input, const CudaArray& output, size_t mask_bytes, uintptr_t stream_handle, bool wait,
+              Launch launch) {
   // NOLINTNEXTLINE(performance-no-int-to-ptr): Python has handles as numbers
   const auto stream = reinterpret_cast<cudaStream_t>(stream_handle);
+  const leakyrelu_array in = input.View();
+  const leakyrelu_array out = output.View();
   leakyrelu_status status = LEAKYRELU_OK;
   cuda::Error error;
   {
     const nb::gil_scoped_release release;
-    const cuda::DeviceScope scope(device);
+    const cuda::DeviceScope scope(input.device());
     error = scope.error();
     if (error.message == nullptr) {
-      status = launch(stream);
+      status = launch(&in, &out, stream);
       if (status == LEAKYRELU_OK && wait) error = cuda::Synchronize(stream);
     }
   }
   Check(error);
-  Check(status);
+  Check(status, in, mask_bytes);
 }
 
 // All on one device; y may be x.
 void Forward(const CudaArray& x, const CudaArray& y, double negative_slope, const CudaArray* mask, uintptr_t stream,
              bool wait) {
-  OnDevice(x.device(), stream, wait, [&, x_view = x.View(), y_view = y.View()](cudaStream_t cuda_stream) {
-    return leakyrelu_cuda_forward(&x_view, &y_view, negative_slope, mask != nullptr ? mask->bytes() : nullptr,
-                                  cuda_stream);
+  uint8_t* bits = mask != nullptr ? mask->bytes() : nullptr;
+  const size_t mask_bytes = mask != nullptr ? mask->byte_count() : 0;
+  OnDevice(x, y, mask_bytes, stream, wait, [=](const auto* in, const auto* out, cudaStream_t cuda_stream) {
+    return leakyrelu_cuda_forward(in, out, negative_slope, bits, mask_bytes, cuda_stream);
   });
 }
 
 void Backward(const CudaArray& grad, const CudaArray& mask, const CudaArray& out, double negative_slope,
               uintptr_t stream, bool wait) {
-  OnDevice(grad.device(), stream, wait, [&, grad_view = grad.View(), out_view = out.View()](cudaStream_t cuda_stream) {
-    return leakyrelu_cuda_backward(&grad_view, mask.bytes(), &out_view, negative_slope, cuda_stream);
+  const uint8_t* bits = mask.bytes();
+  const size_t mask_bytes = mask.byte_count();
+  OnDevice(grad, out, mask_bytes, stream, wait, [=](const auto* in, const auto* result, cudaStream_t cuda_stream) {
+    return leakyrelu_cuda_backward(in, bits, mask_bytes, result, negative_slope, cuda_stream);
   });
 }
 

@@ -14,7 +14,7 @@
 #include "cuda.h"
 #include "dtypes.h"
 #include "kernels.h"
-#include "leakyrelu/leakyrelu.h"
+#include "leakyrelu/leakyrelu.hpp"
 #include "memory.h"
 #include "numpy_memory.h"
 
@@ -44,7 +44,8 @@ class Buffer {
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
 
-  void* data() const { return buffer_.buf; }
+  uint8_t* bytes() const { return static_cast<uint8_t*>(buffer_.buf); }
+  size_t byte_count() const { return static_cast<size_t>(buffer_.len); }
 
   leakyrelu_array View(int32_t dtype) const {
     static_assert(sizeof(Py_ssize_t) == sizeof(int64_t));
@@ -57,8 +58,8 @@ class Buffer {
   int64_t strides_[PyBUF_MAX_NDIM];
 };
 
-void Check(leakyrelu_status status) {
-  if (status != LEAKYRELU_OK) throw nb::value_error(leakyrelu_status_message(status));
+void Check(leakyrelu_status status, const leakyrelu_array& in, const Buffer& mask) {
+  if (status != LEAKYRELU_OK) throw nb::value_error(detail::message(status, in, mask.byte_count()).c_str());
 }
 
 // y, mask: None for none.
@@ -68,11 +69,12 @@ void Forward(nb::handle x, nb::handle y, double negative_slope, nb::handle mask,
   const Buffer mask_buffer(mask, PyBUF_WRITABLE);
   const leakyrelu_array x_view = x_buffer.View(dtype);
   const leakyrelu_array y_view = y_buffer.View(dtype);
-  Check([&] {
+  const leakyrelu_status status = [&] {
     nb::gil_scoped_release release;
-    return leakyrelu_forward(&x_view, y.is_none() ? nullptr : &y_view, negative_slope,
-                             static_cast<uint8_t*>(mask_buffer.data()), nullptr);
-  }());
+    return leakyrelu_forward(&x_view, y.is_none() ? nullptr : &y_view, negative_slope, mask_buffer.bytes(),
+                             mask_buffer.byte_count(), nullptr);
+  }();
+  Check(status, x_view, mask_buffer);
 }
 
 void Backward(nb::handle grad, nb::handle mask, nb::handle out, double negative_slope, int32_t dtype) {
@@ -81,11 +83,12 @@ void Backward(nb::handle grad, nb::handle mask, nb::handle out, double negative_
   const Buffer out_buffer(out, PyBUF_WRITABLE);
   const leakyrelu_array grad_view = grad_buffer.View(dtype);
   const leakyrelu_array out_view = out_buffer.View(dtype);
-  Check([&] {
+  const leakyrelu_status status = [&] {
     nb::gil_scoped_release release;
-    return leakyrelu_backward(&grad_view, static_cast<const uint8_t*>(mask_buffer.data()), &out_view, negative_slope,
+    return leakyrelu_backward(&grad_view, mask_buffer.bytes(), mask_buffer.byte_count(), &out_view, negative_slope,
                               nullptr);
-  }());
+  }();
+  Check(status, grad_view, mask_buffer);
 }
 
 constexpr nb::dlpack::dtype kBFloat16 = {static_cast<uint8_t>(nb::dlpack::dtype_code::Bfloat), 16, 1};
@@ -143,7 +146,7 @@ nb::dict MemoryStats() {
 
 NB_MODULE(_core, module) {
   ImportNumpy();
-  module.attr("__version__") = LEAKYRELU_VERSION;
+  module.attr("__version__") = leakyrelu_version();
   module.attr("DTYPES") = DTypes();
   module.def("forward", &Forward, "x"_a, "y"_a.none(), "negative_slope"_a, "mask"_a.none(), "dtype"_a);
   module.def("backward", &Backward, "grad"_a, "mask"_a, "out"_a, "negative_slope"_a, "dtype"_a);
@@ -157,8 +160,12 @@ NB_MODULE(_core, module) {
   module.def("empty_cache", &leakyrelu_empty_cache, nb::call_guard<nb::gil_scoped_release>());
   module.def("set_cache_limit", &leakyrelu_set_cache_limit, nb::call_guard<nb::gil_scoped_release>());
   module.def("memory_stats", &MemoryStats);
+  module.def("mask_bytes", &leakyrelu_mask_bytes, "elements"_a);
   module.def("get_num_threads", &leakyrelu_get_num_threads);
-  module.def("set_num_threads", [](int32_t num_threads) { Check(leakyrelu_set_num_threads(num_threads)); });
+  module.def("set_num_threads", [](int32_t num_threads) {
+    const leakyrelu_status status = leakyrelu_set_num_threads(num_threads);
+    if (status != LEAKYRELU_OK) throw nb::value_error(leakyrelu_status_message(status));
+  });
 #ifdef LEAKYRELU_CUDA
   BindCuda(module);
 #endif

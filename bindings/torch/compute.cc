@@ -16,7 +16,7 @@
 
 #include "allocator.h"
 #include "leakyrelu/cuda.h"
-#include "leakyrelu/leakyrelu.h"
+#include "leakyrelu/leakyrelu.hpp"
 #include "plain.h"
 
 namespace leakyrelu::tensors {
@@ -75,16 +75,18 @@ leakyrelu_executor TorchThreads(int64_t elements) {
           elements < kElementsForThreads || at::in_parallel_region() ? 1 : std::max(1, at::get_num_threads())};
 }
 
-void Check(leakyrelu_status status) { TORCH_CHECK(status == LEAKYRELU_OK, leakyrelu_status_message(status)); }
+void Check(leakyrelu_status status, const leakyrelu_array& in, size_t mask_bytes) {
+  TORCH_CHECK(status == LEAKYRELU_OK, detail::message(status, in, mask_bytes));
+}
 
 // The stream that is current in torch, by its interface for all kinds of devices, which needs no headers of CUDA.
 cudaStream_t CurrentStream(c10::Device device) {
   return static_cast<cudaStream_t>(c10::impl::VirtualGuardImpl(device.type()).getStream(device).native_handle());
 }
 
-void CheckCuda(leakyrelu_status status) {
+void CheckCuda(leakyrelu_status status, const leakyrelu_array& in, size_t mask_bytes) {
   TORCH_CHECK(status != LEAKYRELU_ERROR_CUDA, leakyrelu_status_message(status), ": ", leakyrelu_cuda_error_message());
-  Check(status);
+  Check(status, in, mask_bytes);
 }
 
 // A fresh tensor with memory for so many elements; on the CPU without torch's checks, which take longer than a small
@@ -141,17 +143,20 @@ at::Tensor EmptyLike(const at::Tensor& input) {
 void Forward(const at::Tensor& input, const at::Tensor& output, double slope, const at::Tensor& mask,
              const Order& order) {
   const auto bits = [&] { return mask.defined() ? static_cast<uint8_t*>(mask.data_ptr()) : nullptr; };
+  const size_t mask_bytes = mask.defined() ? static_cast<size_t>(mask.numel()) : 0;
   if constexpr (kHasCuda) {
     if (input.is_cuda()) {
       const c10::DeviceGuard current(input.device());
       const Operands arrays(input, output, order);
-      return CheckCuda(
-          leakyrelu_cuda_forward(&arrays.in.array, &arrays.out.array, slope, bits(), CurrentStream(input.device())));
+      const leakyrelu_array &in = arrays.in.array, &out = arrays.out.array;
+      const cudaStream_t stream = CurrentStream(input.device());
+      return CheckCuda(leakyrelu_cuda_forward(&in, &out, slope, bits(), mask_bytes, stream), in, mask_bytes);
     }
   }
   const Operands arrays(input, output, order);
   const leakyrelu_executor executor = TorchThreads(input.numel());
-  Check(leakyrelu_forward(&arrays.in.array, &arrays.out.array, slope, bits(), &executor));
+  const leakyrelu_array &in = arrays.in.array, &out = arrays.out.array;
+  Check(leakyrelu_forward(&in, &out, slope, bits(), mask_bytes, &executor), in, mask_bytes);
 }
 
 at::Tensor EmptyInOrder(const at::Tensor& grad, const Order& order) {
@@ -175,17 +180,20 @@ at::Tensor EmptyInOrder(const at::Tensor& grad, const Order& order) {
 void Backward(const at::Tensor& grad, const at::Tensor& mask, const at::Tensor& result, double slope,
               const Order& order) {
   const auto bits = [&] { return static_cast<const uint8_t*>(mask.const_data_ptr()); };
+  const size_t mask_bytes = static_cast<size_t>(mask.numel());
   if constexpr (kHasCuda) {
     if (grad.is_cuda()) {
       const c10::DeviceGuard current(grad.device());
       const Operands arrays(grad, result, order);
-      return CheckCuda(
-          leakyrelu_cuda_backward(&arrays.in.array, bits(), &arrays.out.array, slope, CurrentStream(grad.device())));
+      const leakyrelu_array &in = arrays.in.array, &out = arrays.out.array;
+      const cudaStream_t stream = CurrentStream(grad.device());
+      return CheckCuda(leakyrelu_cuda_backward(&in, bits(), mask_bytes, &out, slope, stream), in, mask_bytes);
     }
   }
   const Operands arrays(grad, result, order);
   const leakyrelu_executor executor = TorchThreads(grad.numel());
-  Check(leakyrelu_backward(&arrays.in.array, bits(), &arrays.out.array, slope, &executor));
+  const leakyrelu_array &in = arrays.in.array, &out = arrays.out.array;
+  Check(leakyrelu_backward(&in, bits(), mask_bytes, &out, slope, &executor), in, mask_bytes);
 }
 
 at::Tensor BackwardComposed(const at::Tensor& grad, const at::Tensor& mask, double slope, const Order& order) {
@@ -202,10 +210,12 @@ at::Tensor BackwardComposed(const at::Tensor& grad, const at::Tensor& mask, doub
   return at::where(positive, grad, grad.mul(slope));
 }
 
+c10::SymInt SymMaskBytes(const c10::SymInt& elements) { return (elements + 7) / 8; }
+
 at::Tensor MaskComposed(const at::Tensor& input) {
   const at::Tensor positive = input.gt(0).reshape(-1).to(at::kByte);
   const c10::SymInt elements = input.sym_numel();
-  const c10::SymInt padding = (elements + 7) / 8 * 8 - elements;
+  const c10::SymInt padding = SymMaskBytes(elements) * 8 - elements;
   const at::Tensor padded = at::constant_pad_nd_symint(positive, {c10::SymInt(0), padding});
   const at::Tensor shifts = at::arange(8, padded.options());
   return padded.reshape({-1, 8}).bitwise_left_shift(shifts).sum(-1, /*keepdim=*/false, at::kByte);

@@ -26,12 +26,15 @@ void Forward(const at::Tensor& input, const at::Tensor& output, double slope, co
 // A fresh dense tensor of the gradient's shape with the dims in that order.
 at::Tensor EmptyInOrder(const at::Tensor& grad, const Order& order);
 
-// result = the gradient of the input. As Forward; the mask is as long as it must be, `order` is its order.
+// result = the gradient of the input. As Forward; `order` is the mask's.
 void Backward(const at::Tensor& grad, const at::Tensor& mask, const at::Tensor& result, double slope,
               const Order& order);
 
 // The gradient of the input for every other kind of tensor, composed of differentiable torch operations.
 at::Tensor BackwardComposed(const at::Tensor& grad, const at::Tensor& mask, double slope, const Order& order);
+
+// leakyrelu_mask_bytes of numbers that may be symbols.
+c10::SymInt SymMaskBytes(const c10::SymInt& elements);
 
 // input > 0 as a mask in C order, composed of torch operations.
 at::Tensor MaskComposed(const at::Tensor& input);

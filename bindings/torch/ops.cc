@@ -165,11 +165,12 @@ at::Tensor LeakyReluBackwardOp(const at::Tensor& grad, const at::Tensor& mask, c
   TORCH_CHECK(mask.scalar_type() == at::kByte && mask.dim() == 1,
               "mask must be a uint8 tensor of one dimension, as leaky_relu_with_mask returns it, not of ",
               mask.scalar_type(), " and ", mask.dim(), " dimensions");
-  TORCH_CHECK(mask.sym_numel() == (grad.sym_numel() + 7) / 8, "mask has ", mask.sym_numel(), " bytes; ",
-              grad.sym_numel(), " elements need one for 8");
   TORCH_CHECK(mask.device() == grad.device(), "mask is on ", mask.device(), ", grad on ", grad.device(),
               "; they must be on the same device");
   if (!CanTakeBackward(grad, mask)) {
+    // What the core checks elsewhere.
+    TORCH_CHECK(mask.sym_numel() == SymMaskBytes(grad.sym_numel()), "mask has ", mask.sym_numel(), " bytes; ",
+                grad.sym_numel(), " elements need ", SymMaskBytes(grad.sym_numel()));
     return at::empty_like(grad).copy_(BackwardComposed(grad, mask, slope.toDouble(), Order()));  // laid out as grad
   }
   return EagerBackward(grad, mask, EmptyLike(grad), slope.toDouble(), Order());

@@ -26,12 +26,13 @@ extern "C" {
  * LEAKYRELU_ERROR_CUDA: nothing was enqueued, and leakyrelu_cuda_error_message says why. What goes wrong later, while
  * the kernel runs, CUDA reports to whoever waits for the stream. */
 LEAKYRELU_API leakyrelu_status leakyrelu_cuda_forward(const leakyrelu_array* x, const leakyrelu_array* y,
-                                                      double negative_slope, uint8_t* mask, cudaStream_t stream);
+                                                      double negative_slope, uint8_t* mask, size_t mask_bytes,
+                                                      cudaStream_t stream);
 
 /* As leakyrelu_backward, with the differences above. */
 LEAKYRELU_API leakyrelu_status leakyrelu_cuda_backward(const leakyrelu_array* dy, const uint8_t* mask,
-                                                       const leakyrelu_array* dx, double negative_slope,
-                                                       cudaStream_t stream);
+                                                       size_t mask_bytes, const leakyrelu_array* dx,
+                                                       double negative_slope, cudaStream_t stream);
 
 /* What CUDA said when the calling thread last got LEAKYRELU_ERROR_CUDA; never NULL. The text lives as long as the
  * program. */

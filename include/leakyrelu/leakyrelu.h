@@ -16,6 +16,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Of this header; CMakeLists.txt and pyproject.toml read it here. leakyrelu_version() is that of the library. */
+#define LEAKYRELU_VERSION_MAJOR 0
+#define LEAKYRELU_VERSION_MINOR 1
+#define LEAKYRELU_VERSION_PATCH 0
+
 #if defined(_WIN32)
 #define LEAKYRELU_API
 #else
@@ -60,6 +65,7 @@ typedef LEAKYRELU_ENUM(leakyrelu_status){
     LEAKYRELU_ERROR_EXECUTOR_FAILED = 18,
     LEAKYRELU_ERROR_MISALIGNED = 19, /* this one and the next: cuda.h */
     LEAKYRELU_ERROR_CUDA = 20,
+    LEAKYRELU_ERROR_MASK_BYTES = 21,
 } leakyrelu_status;
 
 /* A view of memory that the caller owns. Element (i0, i1, ...) lies at data + (i0 * strides[0] + i1 * strides[1] + ...)
@@ -90,17 +96,18 @@ typedef struct leakyrelu_executor {
  *
  * x, y            same dtype and shape. y may hold exactly the same elements as x (in place) or none of them.
  * y == NULL       fills the mask alone. mask == NULL keeps none. Not both.
- * mask            leakyrelu_mask_bytes(elements) bytes, all of them written; unused high bits become 0.
+ * mask            mask_bytes bytes, all of them written; unused high bits become 0.
+ * mask_bytes      leakyrelu_mask_bytes(elements); 0 where mask is NULL. Anything else is LEAKYRELU_ERROR_MASK_BYTES.
  * negative_slope  any value; for 16- and 32-bit dtypes a finite one must not exceed the largest float32.
  * executor        NULL: the library's own threads (see leakyrelu_set_num_threads). */
 LEAKYRELU_API leakyrelu_status leakyrelu_forward(const leakyrelu_array* x, const leakyrelu_array* y,
-                                                 double negative_slope, uint8_t* mask,
+                                                 double negative_slope, uint8_t* mask, size_t mask_bytes,
                                                  const leakyrelu_executor* executor);
 
-/* dx = x > 0 ? dy : dy * negative_slope, with x > 0 read from the mask that leakyrelu_forward wrote. dx may hold
- * exactly the same elements as dy. Linear in dy, so this is its own derivative: call it again for gradients of any
- * order. */
-LEAKYRELU_API leakyrelu_status leakyrelu_backward(const leakyrelu_array* dy, const uint8_t* mask,
+/* dx = x > 0 ? dy : dy * negative_slope, with x > 0 read from the mask that leakyrelu_forward wrote, of mask_bytes
+ * bytes as there; only where there is no element may it be NULL. dx may hold exactly the same elements as dy. Linear in
+ * dy, so this is its own derivative: call it again for gradients of any order. */
+LEAKYRELU_API leakyrelu_status leakyrelu_backward(const leakyrelu_array* dy, const uint8_t* mask, size_t mask_bytes,
                                                   const leakyrelu_array* dx, double negative_slope,
                                                   const leakyrelu_executor* executor);
 
@@ -109,6 +116,9 @@ LEAKYRELU_API size_t leakyrelu_mask_bytes(int64_t elements);
 
 /* What was wrong and what would be right, in English; never NULL. The text lives as long as the program. */
 LEAKYRELU_API const char* leakyrelu_status_message(leakyrelu_status status);
+
+/* The version of the library, as "0.1.0". */
+LEAKYRELU_API const char* leakyrelu_version(void);
 
 /* The most threads that a call without an executor uses: what was set, else the machine's (or OMP_NUM_THREADS). */
 LEAKYRELU_API int32_t leakyrelu_get_num_threads(void);

@@ -116,11 +116,6 @@ struct c_array {
   std::array<std::int64_t, Rank> strides;
 
   leakyrelu_array get() const { return {data, dtype, static_cast<std::int32_t>(Rank), shape.data(), strides.data()}; }
-  std::int64_t elements() const {  // unchecked: of a view that exists
-    std::int64_t product = 1;
-    for (std::int64_t extent : shape) product *= extent;
-    return product;
-  }
 };
 
 template <class T>
@@ -146,18 +141,22 @@ c_array<rank_v<V>> to_c(V& view) {
   return c;
 }
 
-inline void check(leakyrelu_status status) {
-  if (status == LEAKYRELU_OK) return;
-  if (status == LEAKYRELU_ERROR_EXECUTOR_FAILED) throw std::runtime_error(leakyrelu_status_message(status));
-  throw std::invalid_argument(leakyrelu_status_message(status));
+// What is wrong with a call, of which `in` is the input: the status's message or, of the mask's length, the figures. A
+// mask that is NULL is one that the caller has made empty.
+inline std::string message(leakyrelu_status status, const leakyrelu_array& in, std::size_t mask_bytes) {
+  if (status != LEAKYRELU_ERROR_MASK_BYTES && status != LEAKYRELU_ERROR_NULL_MASK) {
+    return leakyrelu_status_message(status);
+  }
+  std::uint64_t elements = 1;  // fits: the shape has been checked before the mask's length
+  for (std::int32_t i = 0; i < in.ndim; ++i) elements *= static_cast<std::uint64_t>(in.shape[i]);
+  return "mask has " + std::to_string(mask_bytes) + " bytes; " + std::to_string(elements) + " elements need " +
+         std::to_string(leakyrelu_mask_bytes(static_cast<std::int64_t>(elements)));
 }
 
-inline void check_mask(std::size_t bytes, std::int64_t elements) {
-  const std::size_t expected = leakyrelu_mask_bytes(elements);
-  if (bytes != expected) {
-    throw std::invalid_argument("mask has " + std::to_string(bytes) + " bytes; " + std::to_string(elements) +
-                                " elements need " + std::to_string(expected));
-  }
+inline void check(leakyrelu_status status, const leakyrelu_array& in, std::size_t mask_bytes) {
+  if (status == LEAKYRELU_OK) return;
+  if (status == LEAKYRELU_ERROR_EXECUTOR_FAILED) throw std::runtime_error(leakyrelu_status_message(status));
+  throw std::invalid_argument(message(status, in, mask_bytes));
 }
 
 }  // namespace detail
@@ -173,19 +172,20 @@ void forward(const X& x, Y&& y, std::span<std::uint8_t> mask, double negative_sl
              const leakyrelu_executor* executor = nullptr) {
   const auto in = detail::to_c(x);
   const auto out = detail::to_c(y);
-  if (!mask.empty()) detail::check_mask(mask.size(), in.elements());
   const leakyrelu_array c_in = in.get();
   const leakyrelu_array c_out = out.get();
-  detail::check(leakyrelu_forward(&c_in, &c_out, negative_slope, mask.empty() ? nullptr : mask.data(), executor));
+  std::uint8_t* bits = mask.empty() ? nullptr : mask.data();
+  detail::check(leakyrelu_forward(&c_in, &c_out, negative_slope, bits, mask.size(), executor), c_in, mask.size());
 }
 
 // The mask alone.
 template <View X>
 void forward(const X& x, std::nullptr_t, std::span<std::uint8_t> mask) {
   const auto in = detail::to_c(x);
-  detail::check_mask(mask.size(), in.elements());
   const leakyrelu_array c_in = in.get();
-  if (!mask.empty()) detail::check(leakyrelu_forward(&c_in, nullptr, 0.0, mask.data(), nullptr));
+  std::uint8_t none = 0;
+  std::uint8_t* bits = mask.empty() ? &none : mask.data();  // NULL would say that no mask is wanted
+  detail::check(leakyrelu_forward(&c_in, nullptr, 0.0, bits, mask.size(), nullptr), c_in, mask.size());
 }
 
 // dx = x > 0 ? dy : dy * negative_slope, with x > 0 from the mask. dx may be dy.
@@ -194,10 +194,10 @@ void backward(const DY& dy, std::span<const std::uint8_t> mask, DX&& dx, double 
               const leakyrelu_executor* executor = nullptr) {
   const auto in = detail::to_c(dy);
   const auto out = detail::to_c(dx);
-  detail::check_mask(mask.size(), in.elements());
   const leakyrelu_array c_in = in.get();
   const leakyrelu_array c_out = out.get();
-  detail::check(leakyrelu_backward(&c_in, mask.data(), &c_out, negative_slope, executor));
+  detail::check(leakyrelu_backward(&c_in, mask.data(), mask.size(), &c_out, negative_slope, executor), c_in,
+                mask.size());
 }
 
 // What m(x) returns for an mdspan: an array of its own in C order, or, in place, x again. Shaped like std::mdspan.

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 import leakyrelu
+from leakyrelu import _core
 
 CHUNK_BYTES = 4 << 20  # A multiple of 64: only the last chunk can end inside a byte of the mask.
 
@@ -60,7 +61,7 @@ def apply(
         with replacing(*targets) as (output, *masks):
             _write_header(output, shape, fortran_order, dtype)
             for mask in masks:
-                _write_header(mask, ((count + 7) // 8,), False, np.dtype(np.uint8))
+                _write_header(mask, (_core.mask_bytes(count),), False, np.dtype(np.uint8))
             file.seek(offset)
             # Once even if there is no element, so that the library judges every slope.
             for start in range(0, max(count, 1), chunk):

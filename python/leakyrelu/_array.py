@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leakyrelu import _core
-from leakyrelu._checks import CUDA_DEVICE_TYPES, SUPPORTED, is_dense, library_of, mask_bytes, require_mask, require_same
+from leakyrelu._checks import CUDA_DEVICE_TYPES, SUPPORTED, is_dense, library_of, require_mask, require_same
 
 Array = TypeVar("Array")
 
@@ -113,7 +113,7 @@ def leaky_relu_with_mask(
         return on_device
     source = _readable(x, "x")
     target = _output(source, out, "out", "x")
-    size = mask_bytes(source.array.size)
+    size = _core.mask_bytes(source.array.size)
     mask = _allocate(size, lambda: np.empty(size, _UINT8))
     _core.forward(source.array, target, slope, mask, source.code)
     y: Array = _like(x, target, source.code) if out is None else out
@@ -153,7 +153,7 @@ def leaky_relu_backward(
         on_device: Array = _cuda().backward(grad, mask, slope, out)
         return on_device
     source = _readable(grad, "grad")
-    bits = _readable_mask(mask, source.array.size)
+    bits = _readable_mask(mask)
     target = _output(source, out, "out", "grad")
     _core.backward(source.array, bits, target, slope, source.code)
     result: Array = _like(grad, target, source.code) if out is None else out
@@ -344,9 +344,9 @@ def _readable(x: Any, name: str) -> _View:
     return _view(x, name, writable=False)
 
 
-def _readable_mask(mask: Any, elements: int) -> NDArray[np.uint8]:
+def _readable_mask(mask: Any) -> NDArray[np.uint8]:
     array = mask if isinstance(mask, np.ndarray) else _from_dlpack(mask, "mask", writable=False)[0]
-    require_mask("uint8" if array.dtype == _UINT8 else str(array.dtype), array.shape, elements)  # str takes long
+    require_mask("uint8" if array.dtype == _UINT8 else str(array.dtype), array.shape)  # str takes long
     if not array.flags.c_contiguous:
         raise ValueError("mask is not contiguous; numpy.ascontiguousarray makes it so")
     return array

@@ -10,11 +10,6 @@ CUDA_DEVICE_TYPES = (2, 13)  # DLPack's kDLCUDA and kDLCUDAManaged
 Shape = tuple[int, ...]
 
 
-def mask_bytes(elements: int) -> int:
-    """How many bytes a mask has."""
-    return (elements + 7) // 8
-
-
 def require_same(name: str, dtype: str, shape: Shape, source_name: str, source_dtype: str, source_shape: Shape) -> None:
     """Raises unless an output has dtype and shape of its source."""
     if dtype != source_dtype:
@@ -23,13 +18,12 @@ def require_same(name: str, dtype: str, shape: Shape, source_name: str, source_d
         raise ValueError(f"{name} has shape {shape}, {source_name} has {source_shape}; they must be the same")
 
 
-def require_mask(dtype: str, shape: Shape, elements: int) -> None:
-    """Raises unless an array can be the mask of so many elements. Whether it is contiguous is another question."""
+def require_mask(dtype: str, shape: Shape) -> None:
+    """Raises unless an array can be a mask: of which length it must be, and whether it is contiguous, others ask."""
     if dtype != "uint8":
         raise TypeError(f"mask has dtype {dtype}; it must be uint8, as leaky_relu_with_mask returns it")
-    expected = (mask_bytes(elements),)
-    if shape != expected:
-        raise ValueError(f"mask has shape {shape}; {elements} elements need {expected}, 8 elements a byte")
+    if len(shape) != 1:
+        raise ValueError(f"mask has shape {shape}; it must have one dimension, as leaky_relu_with_mask returns it")
 
 
 def is_dense(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> bool:

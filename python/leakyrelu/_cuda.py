@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from leakyrelu import _core
-from leakyrelu._checks import CUDA_DEVICE_TYPES, SUPPORTED, is_dense, library_of, mask_bytes, require_mask, require_same
+from leakyrelu._checks import CUDA_DEVICE_TYPES, SUPPORTED, is_dense, library_of, require_mask, require_same
 
 _DEFAULT_STREAM = 1  # as CUDA and DLPack say
 
@@ -31,7 +31,7 @@ def forward(x: Any, negative_slope: float, out: Any, out_name: str, keep_mask: b
     with _place_of(x, "x", out) as place:
         source = place.source()
         y = place.output(out, out_name, source)
-        mask = place.empty_bytes(source, mask_bytes(math.prod(source.shape))) if keep_mask else None
+        mask = place.empty_bytes(source, _core.mask_bytes(math.prod(source.shape))) if keep_mask else None
         bits = mask.view if mask else None
         _core.cuda_forward(source, y.view, negative_slope, bits, place.stream, place.waits)
         return place.array(y), place.array(mask) if mask else None
@@ -41,7 +41,7 @@ def backward(grad: Any, mask: Any, negative_slope: float, out: Any) -> Any:
     """Returns the gradient by the input, in `out` unless that is None."""
     with _place_of(grad, "grad", mask, out) as place:
         source = place.source()
-        bits = place.mask(mask, math.prod(source.shape))
+        bits = place.mask(mask)
         result = place.output(out, "out", source)
         _core.cuda_backward(source, bits, result.view, negative_slope, place.stream, place.waits)
         return place.array(result)
@@ -72,9 +72,9 @@ class _Place:
         require_same(name, view.dtype, view.shape, self._name, source.dtype, source.shape)
         return _Output(view, out)
 
-    def mask(self, mask: Any, elements: int) -> _core.CudaArray:
+    def mask(self, mask: Any) -> _core.CudaArray:
         view = self._view(mask, "mask", writable=False)
-        require_mask(view.dtype, view.shape, elements)
+        require_mask(view.dtype, view.shape)
         if not is_dense(view.shape, view.strides, view.itemsize):
             raise ValueError("mask is not contiguous; a copy of it would be")
         return view

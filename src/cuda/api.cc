@@ -14,11 +14,11 @@ bool IsAligned(const Layout& layout) {
 }
 
 leakyrelu_status Call(Direction direction, const leakyrelu_array* in, const leakyrelu_array* out, uint8_t* mask,
-                      double slope, cudaStream_t stream) {
+                      size_t mask_bytes, double slope, cudaStream_t stream) {
   size_t dtype = 0;
   if (const leakyrelu_status status = CheckArguments(direction, in, out, mask, slope, &dtype)) return status;
   Layouts layouts;
-  if (const leakyrelu_status status = CheckArrays(direction, in, out, mask, &layouts)) return status;
+  if (const leakyrelu_status status = CheckArrays(direction, in, out, mask, mask_bytes, &layouts)) return status;
   if (!IsAligned(layouts.in) || !IsAligned(layouts.out)) return LEAKYRELU_ERROR_MISALIGNED;
   if (layouts.in.elements == 0) return LEAKYRELU_OK;
 
@@ -38,12 +38,13 @@ leakyrelu_status Call(Direction direction, const leakyrelu_array* in, const leak
 using leakyrelu::Direction;
 
 leakyrelu_status leakyrelu_cuda_forward(const leakyrelu_array* x, const leakyrelu_array* y, double negative_slope,
-                                        uint8_t* mask, cudaStream_t stream) {
-  return leakyrelu::Call(Direction::kForward, x, y, mask, negative_slope, stream);
+                                        uint8_t* mask, size_t mask_bytes, cudaStream_t stream) {
+  return leakyrelu::Call(Direction::kForward, x, y, mask, mask_bytes, negative_slope, stream);
 }
 
-leakyrelu_status leakyrelu_cuda_backward(const leakyrelu_array* dy, const uint8_t* mask, const leakyrelu_array* dx,
-                                         double negative_slope, cudaStream_t stream) {
+leakyrelu_status leakyrelu_cuda_backward(const leakyrelu_array* dy, const uint8_t* mask, size_t mask_bytes,
+                                         const leakyrelu_array* dx, double negative_slope, cudaStream_t stream) {
   // Backward kernels only read the mask.
-  return leakyrelu::Call(Direction::kBackward, dy, dx, const_cast<uint8_t*>(mask), negative_slope, stream);
+  uint8_t* bits = const_cast<uint8_t*>(mask);
+  return leakyrelu::Call(Direction::kBackward, dy, dx, bits, mask_bytes, negative_slope, stream);
 }

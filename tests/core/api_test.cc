@@ -9,6 +9,7 @@
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "leakyrelu/leakyrelu.h"
@@ -45,7 +46,7 @@ class ApiTest : public testing::Test {
   void ExpectForward(leakyrelu_status expected, const leakyrelu_array* x, const leakyrelu_array* y, uint8_t* mask,
                      double slope = 0.5, const leakyrelu_executor* executor = nullptr) {
     const std::vector<std::byte> before = memory_;
-    EXPECT_EQ(leakyrelu_forward(x, y, slope, mask, executor), expected);
+    EXPECT_EQ(leakyrelu_forward(x, y, slope, mask, mask != nullptr ? mask_bytes_ : 0, executor), expected);
     if (expected != LEAKYRELU_OK) {
       EXPECT_TRUE(memory_ == before) << "status " << expected << " but something written";
     }
@@ -54,7 +55,7 @@ class ApiTest : public testing::Test {
   void ExpectBackward(leakyrelu_status expected, const leakyrelu_array* dy, const uint8_t* mask,
                       const leakyrelu_array* dx, double slope = 0.5, const leakyrelu_executor* executor = nullptr) {
     const std::vector<std::byte> before = memory_;
-    EXPECT_EQ(leakyrelu_backward(dy, mask, dx, slope, executor), expected);
+    EXPECT_EQ(leakyrelu_backward(dy, mask, mask != nullptr ? mask_bytes_ : 0, dx, slope, executor), expected);
     if (expected != LEAKYRELU_OK) {
       EXPECT_TRUE(memory_ == before) << "status " << expected << " but something written";
     }
@@ -68,6 +69,7 @@ class ApiTest : public testing::Test {
     ExpectBackward(expected, in, Mask(), out, slope, executor);
   }
 
+  size_t mask_bytes_ = 3;  // what the calls are told
   const int64_t shape_[3] = {2, 3, 4};
   std::vector<std::byte> memory_;
   const leakyrelu_array x_ = {At(0), LEAKYRELU_FLOAT32, 3, shape_, nullptr};
@@ -125,8 +127,8 @@ TEST_F(ApiTest, NullOutput) {
 TEST_F(ApiTest, NullMask) { ExpectBackward(LEAKYRELU_ERROR_NULL_MASK, &x_, nullptr, &y_); }
 
 TEST_F(ApiTest, AllNullIsSomeError) {
-  EXPECT_NE(leakyrelu_forward(nullptr, nullptr, 0.5, nullptr, nullptr), LEAKYRELU_OK);
-  EXPECT_NE(leakyrelu_backward(nullptr, nullptr, nullptr, 0.5, nullptr), LEAKYRELU_OK);
+  EXPECT_NE(leakyrelu_forward(nullptr, nullptr, 0.5, nullptr, 0, nullptr), LEAKYRELU_OK);
+  EXPECT_NE(leakyrelu_backward(nullptr, nullptr, 0, nullptr, 0.5, nullptr), LEAKYRELU_OK);
 }
 
 TEST_F(ApiTest, NullShape) {
@@ -146,6 +148,7 @@ TEST_F(ApiTest, NullData) {
 TEST_F(ApiTest, ScalarNeedsNoShape) {
   const leakyrelu_array x = {At(0), LEAKYRELU_FLOAT32, 0, nullptr, nullptr};
   const leakyrelu_array y = {At(1024), LEAKYRELU_FLOAT32, 0, nullptr, nullptr};
+  mask_bytes_ = 1;
   ExpectForward(LEAKYRELU_OK, &x, &y, Mask());
   EXPECT_EQ(*reinterpret_cast<float*>(At(1024)), 1.0f);
   EXPECT_EQ(*Mask(), 1);
@@ -154,21 +157,66 @@ TEST_F(ApiTest, ScalarNeedsNoShape) {
 TEST_F(ApiTest, EmptyNeedsNoDataAndNoMask) {
   const int64_t shape[] = {3, 0, kMax};
   const leakyrelu_array empty = {nullptr, LEAKYRELU_FLOAT32, 3, shape, nullptr};
-  EXPECT_EQ(leakyrelu_forward(&empty, &empty, 0.5, nullptr, nullptr), LEAKYRELU_OK);
-  EXPECT_EQ(leakyrelu_backward(&empty, nullptr, &empty, 0.5, nullptr), LEAKYRELU_OK);
+  EXPECT_EQ(leakyrelu_forward(&empty, &empty, 0.5, nullptr, 0, nullptr), LEAKYRELU_OK);
+  EXPECT_EQ(leakyrelu_backward(&empty, nullptr, 0, &empty, 0.5, nullptr), LEAKYRELU_OK);
 }
 
 TEST_F(ApiTest, EmptyWritesNoMask) {
   const int64_t shape[] = {0};
   const leakyrelu_array empty = {nullptr, LEAKYRELU_FLOAT32, 1, shape, nullptr};
-  EXPECT_EQ(leakyrelu_forward(&empty, nullptr, 0.5, Mask(), nullptr), LEAKYRELU_OK);
+  EXPECT_EQ(leakyrelu_forward(&empty, nullptr, 0.5, Mask(), 0, nullptr), LEAKYRELU_OK);
   EXPECT_TRUE(test_util::IsUntouched(At(3000), At(3064)));
 }
 
 TEST_F(ApiTest, EmptyWithinTheOtherArraysMemoryIsFine) {
   const int64_t shape[] = {0};
   const leakyrelu_array empty = {At(0), LEAKYRELU_FLOAT32, 1, shape, nullptr};
-  EXPECT_EQ(leakyrelu_forward(&empty, &empty, 0.5, Mask(0), nullptr), LEAKYRELU_OK);
+  EXPECT_EQ(leakyrelu_forward(&empty, &empty, 0.5, Mask(0), 0, nullptr), LEAKYRELU_OK);
+}
+
+// ---- The mask's length
+
+TEST_F(ApiTest, MaskOfAnotherLength) {
+  const int64_t row[] = {24};  // which the library does without a plan
+  const leakyrelu_array x_row = {At(0), LEAKYRELU_FLOAT32, 1, row, nullptr};
+  const leakyrelu_array y_row = {At(1024), LEAKYRELU_FLOAT32, 1, row, nullptr};
+  for (size_t bytes : std::vector<size_t>{0, 1, 2, 4, 24, 96, SIZE_MAX}) {
+    mask_bytes_ = bytes;
+    for (const auto& [x, y] : {std::pair{&x_, &y_}, {&x_row, &y_row}}) {
+      ExpectForward(LEAKYRELU_ERROR_MASK_BYTES, x, y, Mask());
+      ExpectForward(LEAKYRELU_ERROR_MASK_BYTES, x, x, Mask());
+      ExpectForward(LEAKYRELU_ERROR_MASK_BYTES, x, nullptr, Mask());
+      ExpectBackward(LEAKYRELU_ERROR_MASK_BYTES, x, Mask(), y);
+      ExpectBackward(LEAKYRELU_ERROR_MASK_BYTES, x, Mask(), x);
+    }
+  }
+}
+
+TEST_F(ApiTest, NoMaskHasNoLength) {
+  const std::vector<std::byte> before = memory_;
+  for (size_t bytes : std::vector<size_t>{1, 3, SIZE_MAX}) {
+    EXPECT_EQ(leakyrelu_forward(&x_, &y_, 0.5, nullptr, bytes, nullptr), LEAKYRELU_ERROR_MASK_BYTES);
+    EXPECT_EQ(leakyrelu_forward(&x_, nullptr, 0.5, nullptr, bytes, nullptr), LEAKYRELU_ERROR_NULL_OUTPUT);
+    EXPECT_EQ(leakyrelu_backward(&x_, nullptr, bytes, &y_, 0.5, nullptr), LEAKYRELU_ERROR_NULL_MASK);
+  }
+  EXPECT_TRUE(memory_ == before);
+}
+
+TEST_F(ApiTest, MaskOfNoElementHasNoLength) {
+  const int64_t shape[] = {0};
+  const leakyrelu_array empty = {nullptr, LEAKYRELU_FLOAT32, 1, shape, nullptr};
+  for (uint8_t* mask : {Mask(), static_cast<uint8_t*>(nullptr)}) {
+    EXPECT_EQ(leakyrelu_forward(&empty, &empty, 0.5, mask, 1, nullptr), LEAKYRELU_ERROR_MASK_BYTES);
+    EXPECT_EQ(leakyrelu_backward(&empty, mask, 1, &empty, 0.5, nullptr), LEAKYRELU_ERROR_MASK_BYTES);
+  }
+}
+
+TEST_F(ApiTest, MaskOfManyBytesButOne) {
+  const int64_t shape[] = {int64_t{1} << 40};
+  const int64_t strides[] = {0};
+  const leakyrelu_array x = {At(0), LEAKYRELU_FLOAT32, 1, shape, strides};
+  mask_bytes_ = (size_t{1} << 37) - 1;
+  ExpectForward(LEAKYRELU_ERROR_MASK_BYTES, &x, nullptr, Mask());
 }
 
 // ---- dtypes
@@ -288,8 +336,8 @@ TEST_F(ApiTest, SlopeWithinFloat32) {
     leakyrelu_array y = y_;
     x.dtype = y.dtype = dtype;
     for (double slope : {0.0, 1e-300, 1.0, double{FLT_MAX}, -double{FLT_MAX}, kInfinity, -kInfinity, kNaN}) {
-      EXPECT_EQ(leakyrelu_forward(&x, &y, slope, nullptr, nullptr), LEAKYRELU_OK);
-      EXPECT_EQ(leakyrelu_backward(&x, Mask(), &y, slope, nullptr), LEAKYRELU_OK);
+      EXPECT_EQ(leakyrelu_forward(&x, &y, slope, nullptr, 0, nullptr), LEAKYRELU_OK);
+      EXPECT_EQ(leakyrelu_backward(&x, Mask(), mask_bytes_, &y, slope, nullptr), LEAKYRELU_OK);
     }
   }
 }
@@ -299,8 +347,8 @@ TEST_F(ApiTest, AnySlopeForFloat64) {
   leakyrelu_array y = y_;
   x.dtype = y.dtype = LEAKYRELU_FLOAT64;
   for (double slope : {std::nextafter(double{FLT_MAX}, kInfinity), 1e300, -DBL_MAX, kInfinity, -kInfinity, kNaN}) {
-    EXPECT_EQ(leakyrelu_forward(&x, &y, slope, nullptr, nullptr), LEAKYRELU_OK);
-    EXPECT_EQ(leakyrelu_backward(&x, Mask(), &y, slope, nullptr), LEAKYRELU_OK);
+    EXPECT_EQ(leakyrelu_forward(&x, &y, slope, nullptr, 0, nullptr), LEAKYRELU_OK);
+    EXPECT_EQ(leakyrelu_backward(&x, Mask(), mask_bytes_, &y, slope, nullptr), LEAKYRELU_OK);
   }
 }
 
@@ -393,8 +441,8 @@ TEST_F(ApiTest, MaskOverlapsTheOutput) {
 
 TEST_F(ApiTest, MaskRightBeforeAndBehindTheOutput) {
   for (size_t byte : std::vector<size_t>{1021, 1120}) {
-    EXPECT_EQ(leakyrelu_forward(&x_, &y_, 0.5, Mask(byte), nullptr), LEAKYRELU_OK);
-    EXPECT_EQ(leakyrelu_backward(&x_, Mask(byte), &y_, 0.5, nullptr), LEAKYRELU_OK);
+    EXPECT_EQ(leakyrelu_forward(&x_, &y_, 0.5, Mask(byte), mask_bytes_, nullptr), LEAKYRELU_OK);
+    EXPECT_EQ(leakyrelu_backward(&x_, Mask(byte), mask_bytes_, &y_, 0.5, nullptr), LEAKYRELU_OK);
   }
 }
 
@@ -402,12 +450,12 @@ TEST_F(ApiTest, MaskInAGapOfTheOutputIsFine) {
   const int64_t strides[] = {24, 8, 2};
   leakyrelu_array gappy = y_;
   gappy.strides = strides;
-  EXPECT_EQ(leakyrelu_forward(&x_, &gappy, 0.5, Mask(1024 + 4), nullptr), LEAKYRELU_OK);
+  EXPECT_EQ(leakyrelu_forward(&x_, &gappy, 0.5, Mask(1024 + 4), mask_bytes_, nullptr), LEAKYRELU_OK);
   ExpectForward(LEAKYRELU_ERROR_MASK_OVERLAP, &x_, &gappy, Mask(1024 + 6));
 }
 
 TEST_F(ApiTest, BackwardMaskWithinDyIsFine) {
-  EXPECT_EQ(leakyrelu_backward(&x_, Mask(0), &y_, 0.5, nullptr), LEAKYRELU_OK);
+  EXPECT_EQ(leakyrelu_backward(&x_, Mask(0), mask_bytes_, &y_, 0.5, nullptr), LEAKYRELU_OK);
 }
 
 // A row of few elements, which the library does without a plan; the arrays of the other tests have three dims.
@@ -466,8 +514,9 @@ TEST(ApiExecutorTest, ThatThrows) {
   const std::vector<uint8_t> mask(1 << 17);
   for (auto* parallel_for : {ThrowException, ThrowNumber}) {
     const leakyrelu_executor executor = {nullptr, parallel_for, 2};
-    EXPECT_EQ(leakyrelu_forward(&array, &array, 0.5, nullptr, &executor), LEAKYRELU_ERROR_EXECUTOR_FAILED);
-    EXPECT_EQ(leakyrelu_backward(&array, mask.data(), &array, 0.5, &executor), LEAKYRELU_ERROR_EXECUTOR_FAILED);
+    EXPECT_EQ(leakyrelu_forward(&array, &array, 0.5, nullptr, 0, &executor), LEAKYRELU_ERROR_EXECUTOR_FAILED);
+    EXPECT_EQ(leakyrelu_backward(&array, mask.data(), mask.size(), &array, 0.5, &executor),
+              LEAKYRELU_ERROR_EXECUTOR_FAILED);
   }
 }
 
@@ -508,7 +557,13 @@ TEST(MaskBytesTest, NoneForNegativeCounts) {
   EXPECT_EQ(leakyrelu_mask_bytes(std::numeric_limits<int64_t>::min()), 0u);
 }
 
-constexpr leakyrelu_status kLastStatus = LEAKYRELU_ERROR_CUDA;
+TEST(VersionTest, IsTheHeaders) {
+  EXPECT_EQ(leakyrelu_version(), std::to_string(LEAKYRELU_VERSION_MAJOR) + "." +
+                                     std::to_string(LEAKYRELU_VERSION_MINOR) + "." +
+                                     std::to_string(LEAKYRELU_VERSION_PATCH));
+}
+
+constexpr leakyrelu_status kLastStatus = LEAKYRELU_ERROR_MASK_BYTES;
 
 TEST(StatusMessageTest, EachStatusHasItsOwn) {
   std::set<std::string> messages;

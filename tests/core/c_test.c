@@ -24,7 +24,7 @@ static void LeakyReluOfTwoNumbers(void) {
   const int64_t shape[1] = {2};
   const leakyrelu_array x = {(void*)input, LEAKYRELU_FLOAT32, 1, shape, NULL};
   const leakyrelu_array y = {output, LEAKYRELU_FLOAT32, 1, shape, NULL};
-  EXPECT(leakyrelu_forward(&x, &y, 0.1, NULL, NULL) == LEAKYRELU_OK);
+  EXPECT(leakyrelu_forward(&x, &y, 0.1, NULL, 0, NULL) == LEAKYRELU_OK);
   EXPECT(output[0] == 1.5f);
   EXPECT(output[1] == -2.0f * 0.1f);
 }
@@ -36,7 +36,7 @@ static void ForwardInPlaceWithMask(void) {
   const int64_t shape[2] = {3, 3};
   const leakyrelu_array array = {x, LEAKYRELU_FLOAT64, 2, shape, NULL};
   EXPECT(leakyrelu_mask_bytes(9) == sizeof(mask));
-  EXPECT(leakyrelu_forward(&array, &array, 0.25, mask, NULL) == LEAKYRELU_OK);
+  EXPECT(leakyrelu_forward(&array, &array, 0.25, mask, sizeof(mask), NULL) == LEAKYRELU_OK);
   EXPECT(memcmp(x, expected, sizeof(x)) == 0);
   EXPECT(mask[0] == 0x69);
   EXPECT(mask[1] == 0x01);
@@ -51,7 +51,7 @@ static void BackwardOfTransposed(void) {
   const int64_t transposed[2] = {1, 2};
   const leakyrelu_array in = {(void*)dy, LEAKYRELU_FLOAT32, 2, shape, transposed};
   const leakyrelu_array out = {dx, LEAKYRELU_FLOAT32, 2, shape, NULL};
-  EXPECT(leakyrelu_backward(&in, mask, &out, 0.5, NULL) == LEAKYRELU_OK);
+  EXPECT(leakyrelu_backward(&in, mask, sizeof(mask), &out, 0.5, NULL) == LEAKYRELU_OK);
   EXPECT(memcmp(dx, expected, sizeof(dx)) == 0);
 }
 
@@ -61,8 +61,8 @@ static void HalfPrecision(void) {
   const int64_t shape[1] = {2};
   const leakyrelu_array f = {float16, LEAKYRELU_FLOAT16, 1, shape, NULL};
   const leakyrelu_array b = {bfloat16, LEAKYRELU_BFLOAT16, 1, shape, NULL};
-  EXPECT(leakyrelu_forward(&f, &f, 0.5, NULL, NULL) == LEAKYRELU_OK);
-  EXPECT(leakyrelu_forward(&b, &b, 0.5, NULL, NULL) == LEAKYRELU_OK);
+  EXPECT(leakyrelu_forward(&f, &f, 0.5, NULL, 0, NULL) == LEAKYRELU_OK);
+  EXPECT(leakyrelu_forward(&b, &b, 0.5, NULL, 0, NULL) == LEAKYRELU_OK);
   EXPECT(float16[0] == 0x3C00 && float16[1] == 0xBC00);
   EXPECT(bfloat16[0] == 0x3F80 && bfloat16[1] == 0xBF80);
 }
@@ -71,7 +71,7 @@ static void Scalar(void) {
   float x = -3.0f;
   uint8_t mask = 0xFF;
   const leakyrelu_array array = {&x, LEAKYRELU_FLOAT32, 0, NULL, NULL};
-  EXPECT(leakyrelu_forward(&array, &array, 2.0, &mask, NULL) == LEAKYRELU_OK);
+  EXPECT(leakyrelu_forward(&array, &array, 2.0, &mask, 1, NULL) == LEAKYRELU_OK);
   EXPECT(x == -6.0f);
   EXPECT(mask == 0);
 }
@@ -80,7 +80,7 @@ static void NaNStaysNaN(void) {
   float x[2] = {NAN, -INFINITY};
   const int64_t shape[1] = {2};
   const leakyrelu_array array = {x, LEAKYRELU_FLOAT32, 1, shape, NULL};
-  EXPECT(leakyrelu_forward(&array, &array, 0.0, NULL, NULL) == LEAKYRELU_OK);
+  EXPECT(leakyrelu_forward(&array, &array, 0.0, NULL, 0, NULL) == LEAKYRELU_OK);
   EXPECT(isnan(x[0]));
   EXPECT(isnan(x[1])); /* -inf * 0 */
 }
@@ -97,7 +97,7 @@ static void Executor(void) {
   int64_t tasks = 0;
   const leakyrelu_executor executor = {&tasks, CountAndRun, 2};
   for (int i = 0; i < 1 << 18; ++i) x[i] = -1.0f;
-  EXPECT(leakyrelu_forward(&array, &array, 0.5, NULL, &executor) == LEAKYRELU_OK);
+  EXPECT(leakyrelu_forward(&array, &array, 0.5, NULL, 0, &executor) == LEAKYRELU_OK);
   EXPECT(tasks == 2);
   EXPECT(x[0] == -0.5f && x[(1 << 18) - 1] == -0.5f);
 }
@@ -106,10 +106,10 @@ static void Errors(void) {
   float x = 1.0f;
   const leakyrelu_array unset = {0};
   const leakyrelu_array array = {&x, LEAKYRELU_FLOAT32, 0, NULL, NULL};
-  EXPECT(leakyrelu_forward(&unset, &unset, 0.1, NULL, NULL) == LEAKYRELU_ERROR_DTYPE);
-  EXPECT(leakyrelu_forward(NULL, &array, 0.1, NULL, NULL) == LEAKYRELU_ERROR_NULL_INPUT);
-  EXPECT(leakyrelu_backward(&array, NULL, &array, 0.1, NULL) == LEAKYRELU_ERROR_NULL_MASK);
-  EXPECT(leakyrelu_forward(&array, &array, 1e300, NULL, NULL) == LEAKYRELU_ERROR_SLOPE_OVERFLOW);
+  EXPECT(leakyrelu_forward(&unset, &unset, 0.1, NULL, 0, NULL) == LEAKYRELU_ERROR_DTYPE);
+  EXPECT(leakyrelu_forward(NULL, &array, 0.1, NULL, 0, NULL) == LEAKYRELU_ERROR_NULL_INPUT);
+  EXPECT(leakyrelu_backward(&array, NULL, 0, &array, 0.1, NULL) == LEAKYRELU_ERROR_NULL_MASK);
+  EXPECT(leakyrelu_forward(&array, &array, 1e300, NULL, 0, NULL) == LEAKYRELU_ERROR_SLOPE_OVERFLOW);
   EXPECT(x == 1.0f);
   EXPECT(strstr(leakyrelu_status_message(LEAKYRELU_ERROR_DTYPE), "dtype") != NULL);
 }

@@ -25,12 +25,13 @@ class CudaApiTest : public testing::Test {
   void ExpectBoth(leakyrelu_status expected, const leakyrelu_array* in, const leakyrelu_array* out,
                   double slope = 0.5) {
     const std::vector<std::byte> before = memory_;
-    EXPECT_EQ(cuda_under_test::Forward(in, out, slope, nullptr), expected);
-    EXPECT_EQ(cuda_under_test::Forward(in, out, slope, Mask()), expected);
-    EXPECT_EQ(cuda_under_test::Backward(in, Mask(), out, slope), expected);
+    EXPECT_EQ(cuda_under_test::Forward(in, out, slope, nullptr, 0), expected);
+    EXPECT_EQ(cuda_under_test::Forward(in, out, slope, Mask(), kMaskBytes), expected);
+    EXPECT_EQ(cuda_under_test::Backward(in, Mask(), kMaskBytes, out, slope), expected);
     EXPECT_TRUE(memory_ == before);
   }
 
+  static constexpr size_t kMaskBytes = 3;
   const int64_t shape_[2] = {6, 4};
   std::vector<std::byte> memory_;
   leakyrelu_array x_ = {At(0), LEAKYRELU_FLOAT32, 2, shape_, nullptr};
@@ -38,17 +39,28 @@ class CudaApiTest : public testing::Test {
 };
 
 TEST_F(CudaApiTest, AllIsRight) {
-  EXPECT_EQ(cuda_under_test::Forward(&x_, &y_, 0.5, Mask()), LEAKYRELU_OK);
+  EXPECT_EQ(cuda_under_test::Forward(&x_, &y_, 0.5, Mask(), kMaskBytes), LEAKYRELU_OK);
   EXPECT_EQ(reinterpret_cast<float*>(At(1024))[1], -0.5f);
-  EXPECT_EQ(cuda_under_test::Backward(&y_, Mask(), &y_, 0.5), LEAKYRELU_OK);
+  EXPECT_EQ(cuda_under_test::Backward(&y_, Mask(), kMaskBytes, &y_, 0.5), LEAKYRELU_OK);
   EXPECT_EQ(reinterpret_cast<float*>(At(1024))[1], -0.25f);
 }
 
 TEST_F(CudaApiTest, Null) {
   ExpectBoth(LEAKYRELU_ERROR_NULL_INPUT, nullptr, &y_);
-  EXPECT_EQ(cuda_under_test::Forward(&x_, nullptr, 0.5, nullptr), LEAKYRELU_ERROR_NULL_OUTPUT);
-  EXPECT_EQ(cuda_under_test::Backward(&x_, Mask(), nullptr, 0.5), LEAKYRELU_ERROR_NULL_OUTPUT);
-  EXPECT_EQ(cuda_under_test::Backward(&x_, nullptr, &y_, 0.5), LEAKYRELU_ERROR_NULL_MASK);
+  EXPECT_EQ(cuda_under_test::Forward(&x_, nullptr, 0.5, nullptr, 0), LEAKYRELU_ERROR_NULL_OUTPUT);
+  EXPECT_EQ(cuda_under_test::Backward(&x_, Mask(), kMaskBytes, nullptr, 0.5), LEAKYRELU_ERROR_NULL_OUTPUT);
+  EXPECT_EQ(cuda_under_test::Backward(&x_, nullptr, 0, &y_, 0.5), LEAKYRELU_ERROR_NULL_MASK);
+}
+
+TEST_F(CudaApiTest, MaskBytes) {
+  const std::vector<std::byte> before = memory_;
+  for (size_t bytes : std::vector<size_t>{0, 2, 4}) {
+    EXPECT_EQ(cuda_under_test::Forward(&x_, &y_, 0.5, Mask(), bytes), LEAKYRELU_ERROR_MASK_BYTES);
+    EXPECT_EQ(cuda_under_test::Forward(&x_, nullptr, 0.5, Mask(), bytes), LEAKYRELU_ERROR_MASK_BYTES);
+    EXPECT_EQ(cuda_under_test::Backward(&x_, Mask(), bytes, &y_, 0.5), LEAKYRELU_ERROR_MASK_BYTES);
+  }
+  EXPECT_EQ(cuda_under_test::Forward(&x_, &y_, 0.5, nullptr, kMaskBytes), LEAKYRELU_ERROR_MASK_BYTES);
+  EXPECT_TRUE(memory_ == before);
 }
 
 TEST_F(CudaApiTest, DTypeAndSlope) {
@@ -72,7 +84,8 @@ TEST_F(CudaApiTest, Overlap) {
   y_.strides = nullptr;
   y_.data = At(4);
   ExpectBoth(LEAKYRELU_ERROR_OVERLAP, &x_, &y_);
-  EXPECT_EQ(cuda_under_test::Forward(&x_, &x_, 0.5, reinterpret_cast<uint8_t*>(At(95))), LEAKYRELU_ERROR_MASK_OVERLAP);
+  EXPECT_EQ(cuda_under_test::Forward(&x_, &x_, 0.5, reinterpret_cast<uint8_t*>(At(95)), kMaskBytes),
+            LEAKYRELU_ERROR_MASK_OVERLAP);
 }
 
 TEST_F(CudaApiTest, Misaligned) {
@@ -81,7 +94,7 @@ TEST_F(CudaApiTest, Misaligned) {
     shifted.data = At(2048 + byte);
     ExpectBoth(LEAKYRELU_ERROR_MISALIGNED, &x_, &shifted);
     ExpectBoth(LEAKYRELU_ERROR_MISALIGNED, &shifted, &y_);
-    EXPECT_EQ(cuda_under_test::Forward(&shifted, nullptr, 0.5, Mask()), LEAKYRELU_ERROR_MISALIGNED);
+    EXPECT_EQ(cuda_under_test::Forward(&shifted, nullptr, 0.5, Mask(), kMaskBytes), LEAKYRELU_ERROR_MISALIGNED);
   }
 }
 
@@ -89,8 +102,8 @@ TEST_F(CudaApiTest, EmptyIsRightWhateverTheAddress) {
   const int64_t none[] = {0};
   const leakyrelu_array empty = {At(1), LEAKYRELU_FLOAT32, 1, none, nullptr};
   const leakyrelu_array null = {nullptr, LEAKYRELU_FLOAT32, 1, none, nullptr};
-  EXPECT_EQ(cuda_under_test::Forward(&empty, &null, 0.5, nullptr), LEAKYRELU_OK);
-  EXPECT_EQ(cuda_under_test::Backward(&null, nullptr, &empty, 0.5), LEAKYRELU_OK);
+  EXPECT_EQ(cuda_under_test::Forward(&empty, &null, 0.5, nullptr, 0), LEAKYRELU_OK);
+  EXPECT_EQ(cuda_under_test::Backward(&null, nullptr, 0, &empty, 0.5), LEAKYRELU_OK);
 }
 
 }  // namespace

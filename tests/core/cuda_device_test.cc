@@ -35,7 +35,8 @@ TEST(CudaGraphTest, ForwardAndBackward) {
   const DeviceBuffer x(kBytes);
   const DeviceBuffer y(kBytes);
   const DeviceBuffer dx(kBytes);
-  const DeviceBuffer mask(leakyrelu_mask_bytes(kElements));
+  const size_t mask_bytes = leakyrelu_mask_bytes(kElements);
+  const DeviceBuffer mask(mask_bytes);
   const leakyrelu_array x_array = Row(x);
   const leakyrelu_array y_array = Row(y);
   const leakyrelu_array dx_array = Row(dx);
@@ -44,8 +45,8 @@ TEST(CudaGraphTest, ForwardAndBackward) {
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t replay = nullptr;
   CHECK_CUDA(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeGlobal));
-  EXPECT_EQ(leakyrelu_cuda_forward(&x_array, &y_array, 0.25, bits, stream.get()), LEAKYRELU_OK);
-  EXPECT_EQ(leakyrelu_cuda_backward(&y_array, bits, &dx_array, 0.25, stream.get()), LEAKYRELU_OK);
+  EXPECT_EQ(leakyrelu_cuda_forward(&x_array, &y_array, 0.25, bits, mask_bytes, stream.get()), LEAKYRELU_OK);
+  EXPECT_EQ(leakyrelu_cuda_backward(&y_array, bits, mask_bytes, &dx_array, 0.25, stream.get()), LEAKYRELU_OK);
   CHECK_CUDA(cudaStreamEndCapture(stream.get(), &graph));
   CHECK_CUDA(cudaGraphInstantiate(&replay, graph, 0));
   for (float scale : {1.0f, -2.0f}) {
@@ -75,7 +76,7 @@ TEST(CudaStreamsTest, SeveralAtOnce) {
   for (int round = 0; round < kRounds; ++round) {
     for (int i = 0; i < 4; ++i) {
       const leakyrelu_array array = Row(works[i].buffer);
-      ASSERT_EQ(leakyrelu_cuda_forward(&array, &array, 0.5, nullptr, works[i].stream.get()), LEAKYRELU_OK);
+      ASSERT_EQ(leakyrelu_cuda_forward(&array, &array, 0.5, nullptr, 0, works[i].stream.get()), LEAKYRELU_OK);
     }
   }
   CHECK_CUDA(cudaDeviceSynchronize());
@@ -87,7 +88,7 @@ TEST(CudaStreamsTest, NullIsTheDefaultOne) {
   const std::vector<float> numbers = Numbers(1);
   CHECK_CUDA(cudaMemcpy(x.data(), numbers.data(), kBytes, cudaMemcpyHostToDevice));
   const leakyrelu_array array = Row(x);
-  EXPECT_EQ(leakyrelu_cuda_forward(&array, &array, 0.5, nullptr, nullptr), LEAKYRELU_OK);
+  EXPECT_EQ(leakyrelu_cuda_forward(&array, &array, 0.5, nullptr, 0, nullptr), LEAKYRELU_OK);
   ExpectLeaky(x, numbers, 0.5f);
 }
 
@@ -99,7 +100,7 @@ TEST(CudaErrorTest, RefusedLaunch) {
   cudaGraph_t graph = nullptr;
   CHECK_CUDA(cudaStreamCreate(&captured));
   CHECK_CUDA(cudaStreamBeginCapture(captured, cudaStreamCaptureModeGlobal));
-  EXPECT_EQ(leakyrelu_cuda_forward(&array, &array, 0.5, nullptr, nullptr), LEAKYRELU_ERROR_CUDA);
+  EXPECT_EQ(leakyrelu_cuda_forward(&array, &array, 0.5, nullptr, 0, nullptr), LEAKYRELU_ERROR_CUDA);
   EXPECT_STREQ(leakyrelu_cuda_error_message(), cudaGetErrorString(cudaErrorStreamCaptureImplicit));
   EXPECT_NE(cudaStreamEndCapture(captured, &graph), cudaSuccess);
   CHECK_CUDA(cudaStreamDestroy(captured));
@@ -124,8 +125,9 @@ TEST(CudaSizeTest, MoreThan2To32Elements) {
   std::vector<uint16_t> numbers(size_t{1} << 24);
   std::vector<uint8_t> bits(kMaskBytes);
   for (int expected : {0x00, 0xFF}) {
-    ASSERT_EQ(leakyrelu_cuda_forward(&array, &array, -1.0, reinterpret_cast<uint8_t*>(mask.data()), nullptr),
-              LEAKYRELU_OK);
+    ASSERT_EQ(
+        leakyrelu_cuda_forward(&array, &array, -1.0, reinterpret_cast<uint8_t*>(mask.data()), kMaskBytes, nullptr),
+        LEAKYRELU_OK);
     for (int64_t i = 0; i < kMany; i += std::ssize(numbers)) {
       const int64_t count = std::min<int64_t>(kMany - i, std::ssize(numbers));
       const size_t bytes = static_cast<size_t>(count) * sizeof(uint16_t);

@@ -11,12 +11,14 @@ leakyrelu_status leakyrelu::cuda::Launch(const Job& job, const Plan& plan, cudaS
 
 namespace cuda_under_test {
 
-leakyrelu_status Forward(const leakyrelu_array* x, const leakyrelu_array* y, double slope, uint8_t* mask) {
-  return leakyrelu_cuda_forward(x, y, slope, mask, nullptr);
+leakyrelu_status Forward(const leakyrelu_array* x, const leakyrelu_array* y, double slope, uint8_t* mask,
+                         size_t mask_bytes) {
+  return leakyrelu_cuda_forward(x, y, slope, mask, mask_bytes, nullptr);
 }
 
-leakyrelu_status Backward(const leakyrelu_array* dy, const uint8_t* mask, const leakyrelu_array* dx, double slope) {
-  return leakyrelu_cuda_backward(dy, mask, dx, slope, nullptr);
+leakyrelu_status Backward(const leakyrelu_array* dy, const uint8_t* mask, size_t mask_bytes, const leakyrelu_array* dx,
+                          double slope) {
+  return leakyrelu_cuda_backward(dy, mask, mask_bytes, dx, slope, nullptr);
 }
 
 }  // namespace cuda_under_test

@@ -73,7 +73,8 @@ Copy CopyOf(const leakyrelu_array& array, DeviceBuffer* place) {
 
 // Calls function(in, out, mask, stream) with copies on the device.
 template <class Function>
-leakyrelu_status Run(const leakyrelu_array& in, const leakyrelu_array* out, uint8_t* mask, Function function) {
+leakyrelu_status Run(const leakyrelu_array& in, const leakyrelu_array* out, uint8_t* mask, size_t mask_bytes,
+                     Function function) {
   constexpr size_t kPlace = size_t{1} << 26;
   static DeviceBuffer places[] = {DeviceBuffer(kPlace), DeviceBuffer(kPlace), DeviceBuffer(kPlace)};
   static const Stream stream;
@@ -91,7 +92,7 @@ leakyrelu_status Run(const leakyrelu_array& in, const leakyrelu_array* out, uint
   std::optional<Copy> mask_copy;
   uint8_t* device_mask = nullptr;
   if (mask != nullptr) {
-    mask_copy.emplace(mask, leakyrelu_mask_bytes(LayoutOf(in).elements), &places[2]);
+    mask_copy.emplace(mask, mask_bytes, &places[2]);
     device_mask = reinterpret_cast<uint8_t*>(mask_copy->At(mask));
   }
 
@@ -108,7 +109,7 @@ leakyrelu_status Run(const leakyrelu_array& in, const leakyrelu_array* out, uint
 bool IsRefusedWithoutDevice() {
   float x = -1.0f;
   const leakyrelu_array array = {&x, LEAKYRELU_FLOAT32, 0, nullptr, nullptr};
-  const leakyrelu_status status = leakyrelu_cuda_forward(&array, &array, 0.5, nullptr, nullptr);
+  const leakyrelu_status status = leakyrelu_cuda_forward(&array, &array, 0.5, nullptr, 0, nullptr);
   std::printf("a call: %s (%s)\n", leakyrelu_status_message(status), leakyrelu_cuda_error_message());
   return status == LEAKYRELU_ERROR_CUDA && x == -1.0f;
 }
@@ -117,17 +118,20 @@ bool IsRefusedWithoutDevice() {
 
 namespace cuda_under_test {
 
-leakyrelu_status Forward(const leakyrelu_array* x, const leakyrelu_array* y, double slope, uint8_t* mask) {
-  return Run(*x, y, mask,
-             [slope](const leakyrelu_array* in, const leakyrelu_array* out, uint8_t* bits, cudaStream_t stream) {
-               return leakyrelu_cuda_forward(in, out, slope, bits, stream);
+leakyrelu_status Forward(const leakyrelu_array* x, const leakyrelu_array* y, double slope, uint8_t* mask,
+                         size_t mask_bytes) {
+  return Run(*x, y, mask, mask_bytes,
+             [=](const leakyrelu_array* in, const leakyrelu_array* out, uint8_t* bits, cudaStream_t stream) {
+               return leakyrelu_cuda_forward(in, out, slope, bits, mask_bytes, stream);
              });
 }
 
-leakyrelu_status Backward(const leakyrelu_array* dy, const uint8_t* mask, const leakyrelu_array* dx, double slope) {
-  return Run(*dy, dx, const_cast<uint8_t*>(mask),  // written only if the kernel did, which the test then sees
-             [slope](const leakyrelu_array* in, const leakyrelu_array* out, uint8_t* bits, cudaStream_t stream) {
-               return leakyrelu_cuda_backward(in, bits, out, slope, stream);
+leakyrelu_status Backward(const leakyrelu_array* dy, const uint8_t* mask, size_t mask_bytes, const leakyrelu_array* dx,
+                          double slope) {
+  return Run(*dy, dx, const_cast<uint8_t*>(mask),
+             mask_bytes,  // written only if the kernel did, which the test then sees
+             [=](const leakyrelu_array* in, const leakyrelu_array* out, uint8_t* bits, cudaStream_t stream) {
+               return leakyrelu_cuda_backward(in, bits, mask_bytes, out, slope, stream);
              });
 }
 

@@ -3,14 +3,17 @@
 #ifndef LEAKYRELU_TESTS_CORE_CUDA_UNDER_TEST_H_
 #define LEAKYRELU_TESTS_CORE_CUDA_UNDER_TEST_H_
 
+#include <cstddef>
 #include <cstdint>
 
 #include "leakyrelu/leakyrelu.h"
 
 namespace cuda_under_test {
 
-leakyrelu_status Forward(const leakyrelu_array* x, const leakyrelu_array* y, double slope, uint8_t* mask);
-leakyrelu_status Backward(const leakyrelu_array* dy, const uint8_t* mask, const leakyrelu_array* dx, double slope);
+leakyrelu_status Forward(const leakyrelu_array* x, const leakyrelu_array* y, double slope, uint8_t* mask,
+                         size_t mask_bytes);
+leakyrelu_status Backward(const leakyrelu_array* dy, const uint8_t* mask, size_t mask_bytes, const leakyrelu_array* dx,
+                          double slope);
 
 }  // namespace cuda_under_test
 

@@ -1,7 +1,5 @@
 // Proves the whole way from the C functions through plan, driver and threads: any shape and strides against the oracle,
 // nothing touched outside the elements, the same for any threads.
-//
-// Tests named OwnThreads use the library's threads, all others an executor or none.
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
@@ -26,15 +24,18 @@ using test_util::kThinning;
 using test_util::Random;
 
 void TryForward(Random* random, DType dtype, const Dims& shape, const leakyrelu_executor* executor) {
-  const auto forward = [executor](const leakyrelu_array* x, const leakyrelu_array* y, double slope, uint8_t* mask) {
-    return leakyrelu_forward(x, y, slope, mask, executor);
+  const auto forward = [executor](const leakyrelu_array* x, const leakyrelu_array* y, double slope, uint8_t* mask,
+                                  size_t mask_bytes) {
+    return leakyrelu_forward(x, y, slope, mask, mask_bytes, executor);
   };
   test_util::TryForward(random, dtype, shape, 1, forward);
 }
 
 void TryBackward(Random* random, DType dtype, const Dims& shape, const leakyrelu_executor* executor) {
-  const auto backward = [executor](const leakyrelu_array* dy, const uint8_t* mask, const leakyrelu_array* dx,
-                                   double slope) { return leakyrelu_backward(dy, mask, dx, slope, executor); };
+  const auto backward = [executor](const leakyrelu_array* dy, const uint8_t* mask, size_t mask_bytes,
+                                   const leakyrelu_array* dx, double slope) {
+    return leakyrelu_backward(dy, mask, mask_bytes, dx, slope, executor);
+  };
   test_util::TryBackward(random, dtype, shape, 1, backward);
 }
 
@@ -103,7 +104,9 @@ TEST_P(DriverTest, RunsOfOneElementRepeated) {
         const int64_t strides[] = {row_stride, 0};
         const leakyrelu_array in = {x.data(), test_util::ApiDType(dtype), 2, shape, strides};
         const leakyrelu_array out = {y.data(), test_util::ApiDType(dtype), 2, shape, nullptr};
-        ASSERT_EQ(leakyrelu_forward(&in, &out, -0.2, wants_mask ? mask.data() : nullptr, &executor), LEAKYRELU_OK);
+        ASSERT_EQ(leakyrelu_forward(&in, &out, -0.2, wants_mask ? mask.data() : nullptr, wants_mask ? mask.size() : 0,
+                                    &executor),
+                  LEAKYRELU_OK);
         for (int64_t i = 0; i < kRows * length; ++i) {
           const int64_t element = i / length * row_stride;
           const uint64_t value = test_util::Load(reinterpret_cast<std::byte*>(x.data()) + element * bytes, bytes);
@@ -165,7 +168,7 @@ TEST_P(DriverTest, OutputWovenIntoTheInput) {
     const std::vector<std::byte> before = memory;
     const leakyrelu_array x = {memory.data(), test_util::ApiDType(dtype), 1, shape, strides};
     const leakyrelu_array y = {memory.data() + bytes, test_util::ApiDType(dtype), 1, shape, strides};
-    ASSERT_EQ(leakyrelu_forward(&x, &y, -0.2, nullptr, nullptr), LEAKYRELU_OK);
+    ASSERT_EQ(leakyrelu_forward(&x, &y, -0.2, nullptr, 0, nullptr), LEAKYRELU_OK);
     for (int64_t i = 0; i < elements; ++i) {
       const uint64_t in = test_util::Load(&before[static_cast<size_t>(2 * i * bytes)], bytes);
       ASSERT_EQ(test_util::Load(&memory[static_cast<size_t>(2 * i * bytes)], bytes), in);
@@ -193,7 +196,7 @@ TEST(DriverSizeTest, ElementsFarApart) {
   const int64_t strides[] = {-kApart};
   const leakyrelu_array array = {x, LEAKYRELU_FLOAT32, 1, shape, strides};
   uint8_t mask = 0xFF;
-  EXPECT_EQ(leakyrelu_forward(&array, &array, 0.5, &mask, nullptr), LEAKYRELU_OK);
+  EXPECT_EQ(leakyrelu_forward(&array, &array, 0.5, &mask, 1, nullptr), LEAKYRELU_OK);
   EXPECT_EQ(x[0], -0.5f);
   EXPECT_EQ(x[-kApart], 2.0f);
   EXPECT_EQ(x[-2 * kApart], -1.5f);
@@ -212,7 +215,7 @@ TEST(DriverSizeTest, MoreThan2To31Elements) {
   const leakyrelu_array array = {const_cast<uint16_t*>(x), LEAKYRELU_FLOAT16, 2, shape, strides};
   std::vector<uint8_t> mask(leakyrelu_mask_bytes(3 * kRow), 0xA5);
   const leakyrelu_executor executor = {nullptr, test_util::RunOnStdThreads, 2};
-  ASSERT_EQ(leakyrelu_forward(&array, nullptr, 0.01, mask.data(), &executor), LEAKYRELU_OK);
+  ASSERT_EQ(leakyrelu_forward(&array, nullptr, 0.01, mask.data(), mask.size(), &executor), LEAKYRELU_OK);
 
   constexpr ptrdiff_t kWhole = kRow / 8;
   static_assert(kRow % 8 == 6);
@@ -238,7 +241,8 @@ TEST(DriverSizeTest, MoreThanTheCacheHolds) {
     const int64_t elements = std::min(kPiece, kElements - begin);
     const leakyrelu_array in = row(&x[static_cast<size_t>(begin)], &elements);
     const leakyrelu_array out = row(&expected[static_cast<size_t>(begin)], &elements);
-    ASSERT_EQ(leakyrelu_forward(&in, &out, 0.01, &expected_mask[static_cast<size_t>(begin / 8)], nullptr),
+    ASSERT_EQ(leakyrelu_forward(&in, &out, 0.01, &expected_mask[static_cast<size_t>(begin / 8)],
+                                leakyrelu_mask_bytes(elements), nullptr),
               LEAKYRELU_OK);
   }
 
@@ -249,7 +253,7 @@ TEST(DriverSizeTest, MoreThanTheCacheHolds) {
   for (float* y : {memory, memory + 1, x.data()}) {
     std::vector<uint8_t> mask(expected_mask.size(), 0xA5);
     const leakyrelu_array out = row(y, &kElements);
-    ASSERT_EQ(leakyrelu_forward(&in, &out, 0.01, mask.data(), &executor), LEAKYRELU_OK);
+    ASSERT_EQ(leakyrelu_forward(&in, &out, 0.01, mask.data(), mask.size(), &executor), LEAKYRELU_OK);
     EXPECT_EQ(std::memcmp(y, expected.data(), kCount * sizeof(float)), 0);
     EXPECT_EQ(mask, expected_mask);
   }
@@ -302,7 +306,7 @@ TEST_P(TaskBorderTest, NoTwoTasksWriteToOneCacheLineOfTheMask) {
         const leakyrelu_executor executor = {&recorder, Recorder::Run, num_threads};
         for (int filling : {0x00, 0xFF}) {  // a byte written changes at least one of the two
           std::memset(mask, filling, bytes);
-          ASSERT_EQ(leakyrelu_forward(&array, nullptr, 0.01, mask, &executor), LEAKYRELU_OK);
+          ASSERT_EQ(leakyrelu_forward(&array, nullptr, 0.01, mask, bytes, &executor), LEAKYRELU_OK);
         }
         ASSERT_GE(recorder.tasks, 2);
         ASSERT_FALSE(recorder.written_by_two);
@@ -339,7 +343,7 @@ Counter CountTasks(int64_t elements, int32_t num_threads) {
   const leakyrelu_array array = {x.data(), LEAKYRELU_FLOAT32, 1, &elements, nullptr};
   Counter counter;
   const leakyrelu_executor executor = {&counter, Counter::Run, num_threads};
-  EXPECT_EQ(leakyrelu_forward(&array, &array, 0.5, nullptr, &executor), LEAKYRELU_OK);
+  EXPECT_EQ(leakyrelu_forward(&array, &array, 0.5, nullptr, 0, &executor), LEAKYRELU_OK);
   EXPECT_EQ(x, std::vector<float>(static_cast<size_t>(elements), -0.5f));
   return counter;
 }

@@ -18,7 +18,9 @@ void Forward(const void* in, void* out, uint8_t* mask, size_t elements, double s
   const int64_t shape[] = {static_cast<int64_t>(elements)};
   const leakyrelu_array x = Row<dtype>(in, shape);
   const leakyrelu_array y = Row<dtype>(out, shape);
-  EXPECT_EQ(cuda_under_test::Forward(&x, out != nullptr ? &y : nullptr, slope, mask), LEAKYRELU_OK);
+  EXPECT_EQ(cuda_under_test::Forward(&x, out != nullptr ? &y : nullptr, slope, mask,
+                                     mask != nullptr ? leakyrelu_mask_bytes(x.shape[0]) : 0),
+            LEAKYRELU_OK);
 }
 
 template <leakyrelu_dtype dtype>
@@ -26,7 +28,7 @@ void Backward(const void* in, void* out, uint8_t* mask, size_t elements, double 
   const int64_t shape[] = {static_cast<int64_t>(elements)};
   const leakyrelu_array dy = Row<dtype>(in, shape);
   const leakyrelu_array dx = Row<dtype>(out, shape);
-  EXPECT_EQ(cuda_under_test::Backward(&dy, mask, &dx, slope), LEAKYRELU_OK);
+  EXPECT_EQ(cuda_under_test::Backward(&dy, mask, leakyrelu_mask_bytes(dy.shape[0]), &dx, slope), LEAKYRELU_OK);
 }
 
 }  // namespace

@@ -30,6 +30,7 @@ class TestMask {
   }
 
   uint8_t* data() { return reinterpret_cast<uint8_t*>(begin_); }
+  size_t bytes() const { return bytes_; }
   std::vector<uint8_t> Get() { return {data(), data() + bytes_}; }
   bool IsUntouchedAround() const {
     return IsUntouched(buffer_.begin(), begin_) && IsUntouched(begin_ + bytes_, buffer_.end());
@@ -56,9 +57,9 @@ inline void ExpectElements(const TestArray& array, DType dtype, const std::vecto
   }
 }
 
-using ForwardCall =
-    std::function<leakyrelu_status(const leakyrelu_array* x, const leakyrelu_array* y, double slope, uint8_t* mask)>;
-using BackwardCall = std::function<leakyrelu_status(const leakyrelu_array* dy, const uint8_t* mask,
+using ForwardCall = std::function<leakyrelu_status(const leakyrelu_array* x, const leakyrelu_array* y, double slope,
+                                                   uint8_t* mask, size_t mask_bytes)>;
+using BackwardCall = std::function<leakyrelu_status(const leakyrelu_array* dy, const uint8_t* mask, size_t mask_bytes,
                                                     const leakyrelu_array* dx, double slope)>;
 
 // One call with random layouts, places, slope and mask, on an array of the shape given, whose address is a multiple of
@@ -87,7 +88,9 @@ inline void TryForward(Random* random, DType dtype, const Dims& shape, int64_t a
 
   const leakyrelu_array x_api = Describe(&x, shape, x_strides, random);
   const leakyrelu_array y_api = in_place ? x_api : Describe(&y, shape, y_strides, random);
-  ASSERT_EQ(call(&x_api, wants_out ? &y_api : nullptr, slope, wants_mask ? mask.data() : nullptr), LEAKYRELU_OK);
+  ASSERT_EQ(call(&x_api, wants_out ? &y_api : nullptr, slope, wants_mask ? mask.data() : nullptr,
+                 wants_mask ? mask.bytes() : 0),
+            LEAKYRELU_OK);
 
   if (wants_out) {
     ASSERT_NO_FATAL_FAILURE(ExpectElements(result, dtype, expected));
@@ -119,7 +122,7 @@ inline void TryBackward(Random* random, DType dtype, const Dims& shape, int64_t 
 
   const leakyrelu_array dy_api = Describe(&dy, shape, dy_strides, random);
   const leakyrelu_array dx_api = in_place ? dy_api : Describe(&dx, shape, dx_strides, random);
-  ASSERT_EQ(call(&dy_api, mask.data(), &dx_api, slope), LEAKYRELU_OK);
+  ASSERT_EQ(call(&dy_api, mask.data(), mask.bytes(), &dx_api, slope), LEAKYRELU_OK);
 
   ASSERT_NO_FATAL_FAILURE(ExpectElements(result, dtype, expected));
   ASSERT_EQ(mask.Get(), mask_before);

@@ -1,17 +1,21 @@
 // Proves calls from several threads at once, calls after fork(), and that the number of threads asked for is obeyed.
 //
-// Tests named OwnThreads use the library's threads. What needs a process in which nothing has happened yet runs this
-// program again with a flag.
+// What needs a process in which nothing has happened yet runs this program again with a flag.
 
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <iterator>
 #include <string>
 #include <thread>
@@ -33,13 +37,13 @@ bool ComputesRightly(int64_t elements, float slope, const leakyrelu_executor* ex
   std::vector<uint8_t> mask(leakyrelu_mask_bytes(elements));
   const leakyrelu_array x_array = {x.data(), LEAKYRELU_FLOAT32, 1, &elements, nullptr};
   const leakyrelu_array y_array = {y.data(), LEAKYRELU_FLOAT32, 1, &elements, nullptr};
-  if (leakyrelu_forward(&x_array, &y_array, slope, mask.data(), executor) != LEAKYRELU_OK) return false;
+  if (leakyrelu_forward(&x_array, &y_array, slope, mask.data(), mask.size(), executor) != LEAKYRELU_OK) return false;
   for (size_t i = 0; i < size; ++i) {
     const bool positive = i % 5 > 2;
     if (y[i] != (positive ? x[i] : x[i] * slope)) return false;
     if (test_util::MaskBit(mask.data(), static_cast<int64_t>(i)) != positive) return false;
   }
-  if (leakyrelu_backward(&x_array, mask.data(), &y_array, slope, executor) != LEAKYRELU_OK) return false;
+  if (leakyrelu_backward(&x_array, mask.data(), mask.size(), &y_array, slope, executor) != LEAKYRELU_OK) return false;
   for (size_t i = 0; i < size; ++i) {
     if (y[i] != (i % 5 > 2 ? x[i] : x[i] * slope)) return false;
   }
@@ -91,9 +95,11 @@ TEST(ConcurrentCallsTest, OnTheCallersThread) {
   EXPECT_TRUE(ComputesRightlyConcurrently(&executor));
 }
 
-TEST(ConcurrentCallsOwnThreadsTest, GiveRightResults) {
-  if (test_util::kThreadSanitizer) GTEST_SKIP() << "ThreadSanitizer does not see how libgomp synchronises";
+TEST(ConcurrentCallsTest, OnTheLibrarysThreads) {
+  const int32_t before = leakyrelu_get_num_threads();
+  leakyrelu_set_num_threads(3);
   EXPECT_TRUE(ComputesRightlyConcurrently(nullptr));
+  leakyrelu_set_num_threads(before);
 }
 
 TEST(ConcurrentCallsTest, SettingTheNumberOfThreadsMeanwhile) {
@@ -110,7 +116,7 @@ TEST(ConcurrentCallsTest, SettingTheNumberOfThreadsMeanwhile) {
 
 // ---- fork()
 
-class ForkOwnThreadsTest : public testing::Test {
+class ForkTest : public testing::Test {
  protected:
   void SetUp() override {
     if (test_util::kThreadSanitizer) GTEST_SKIP() << "ThreadSanitizer does not follow threads into a child";
@@ -119,9 +125,9 @@ class ForkOwnThreadsTest : public testing::Test {
   }
 };
 
-TEST_F(ForkOwnThreadsTest, ChildComputes) { EXPECT_EQ(StatusOfForked(ChildComputes), 0); }
+TEST_F(ForkTest, ChildComputes) { EXPECT_EQ(StatusOfForked(ChildComputes), 0); }
 
-TEST_F(ForkOwnThreadsTest, ChildComputesManyTimes) {
+TEST_F(ForkTest, ChildComputesManyTimes) {
   EXPECT_EQ(StatusOfForked([] {
               for (int i = 0; i < 20; ++i) {
                 if (ChildComputes() != 0) return 1;
@@ -131,20 +137,20 @@ TEST_F(ForkOwnThreadsTest, ChildComputesManyTimes) {
             0);
 }
 
-TEST_F(ForkOwnThreadsTest, ChildComputesInSeveralThreads) {
+TEST_F(ForkTest, ChildComputesInSeveralThreads) {
   EXPECT_EQ(StatusOfForked([] { return ComputesRightlyConcurrently(nullptr) ? 0 : 1; }), 0);
 }
 
-TEST_F(ForkOwnThreadsTest, GrandchildComputes) {
+TEST_F(ForkTest, GrandchildComputes) {
   EXPECT_EQ(StatusOfForked([] { return ChildComputes() != 0 ? 1 : StatusOfForked(ChildComputes); }), 0);
 }
 
-TEST_F(ForkOwnThreadsTest, ParentStillComputes) {
+TEST_F(ForkTest, ParentStillComputes) {
   ASSERT_EQ(StatusOfForked(ChildComputes), 0);
   EXPECT_TRUE(ComputesRightly(kLarge, 0.5f, nullptr));
 }
 
-TEST_F(ForkOwnThreadsTest, ChildOfAnotherThreadComputes) {
+TEST_F(ForkTest, ChildOfAnotherThreadComputes) {
   int status = -1;
   std::thread([&status] {
     if (ComputesRightly(kLarge, 0.5f, nullptr)) status = StatusOfForked(ChildComputes);
@@ -186,6 +192,38 @@ int RunAlone(const std::string& flag) {
       return 255;
     return CountThreads() <= 8 * CountProcessors() ? 0 : 1;
   }
+  if (flag == "--refuse-threads") {
+    int64_t pages = 0;
+    std::ifstream("/proc/self/statm") >> pages;
+    const auto used = static_cast<rlim_t>(pages * sysconf(_SC_PAGESIZE));
+    rlimit limit = {used + (4 << 20), RLIM_INFINITY};  // the stack of a thread takes 8 MiB
+    leakyrelu_set_num_threads(3);
+    if (setrlimit(RLIMIT_AS, &limit) != 0 || !ComputesRightly(kLarge / 8, 0.5f, nullptr)) return 255;
+    if (CountThreads() != 1) return 254;
+    limit.rlim_cur = RLIM_INFINITY;
+    if (setrlimit(RLIMIT_AS, &limit) != 0) return 253;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // it does not ask all the time
+    return ComputesRightly(kLarge / 8, 0.5f, nullptr) ? CountThreads() : 252;
+  }
+  if (flag == "--exit-during-calls") {
+    leakyrelu_set_num_threads(3);
+    std::atomic<int> calls{0};
+    for (int i = 0; i < 3; ++i) {
+      std::thread([&calls] {
+        for (;; ++calls) ComputesRightly(kLarge / 4, 0.5f, nullptr);
+      }).detach();
+    }
+    while (calls < 10) std::this_thread::yield();
+    std::exit(0);
+  }
+  if (flag == "--unload-plugin") {
+    void* const plugin = dlopen(LEAKYRELU_TESTS_PLUGIN, RTLD_NOW | RTLD_LOCAL);
+    if (plugin == nullptr) return 255;
+    const auto compute = reinterpret_cast<int (*)()>(dlsym(plugin, "ComputeInPlugin"));
+    if (compute == nullptr || compute() != 0 || dlclose(plugin) != 0) return 254;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // for its threads to fall asleep
+    return CountThreads();
+  }
   if (flag == "--small-and-count-threads") return ComputesRightly(1000, 0.5f, nullptr) ? CountThreads() : 255;
   if (flag == "--fork-before-use") {
     const int status = StatusOfForked(ChildComputes);
@@ -207,39 +245,46 @@ int StatusOfAlone(const char* flag, const char* omp_num_threads) {
   });
 }
 
-class AloneOwnThreadsTest : public testing::Test {
+class AloneTest : public testing::Test {
  protected:
   void SetUp() override {
     if (test_util::kThreadSanitizer) GTEST_SKIP() << "ThreadSanitizer has a thread of its own";
   }
 };
 
-TEST_F(AloneOwnThreadsTest, ForkBeforeUse) { EXPECT_EQ(StatusOfAlone("--fork-before-use", "4"), 0); }
+TEST_F(AloneTest, ForkBeforeUse) { EXPECT_EQ(StatusOfAlone("--fork-before-use", "4"), 0); }
 
-TEST_F(AloneOwnThreadsTest, OmpNumThreadsIsReported) {
+TEST_F(AloneTest, OmpNumThreadsIsReported) {
   EXPECT_EQ(StatusOfAlone("--get-num-threads", "1"), 1);
   EXPECT_EQ(StatusOfAlone("--get-num-threads", "5"), 5);
 }
 
-TEST_F(AloneOwnThreadsTest, OmpNumThreadsIsObeyed) {
+TEST_F(AloneTest, OmpNumThreadsIsObeyed) {
   EXPECT_EQ(StatusOfAlone("--count-threads", "1"), 1);
   EXPECT_EQ(StatusOfAlone("--count-threads", "5"), 5);
 }
 
-TEST_F(AloneOwnThreadsTest, WholeMachineByDefault) {
-  EXPECT_EQ(StatusOfAlone("--get-num-threads", nullptr), CountProcessors());
-}
+TEST_F(AloneTest, WholeMachineByDefault) { EXPECT_EQ(StatusOfAlone("--get-num-threads", nullptr), CountProcessors()); }
 
-TEST_F(AloneOwnThreadsTest, SetterIsObeyed) {
+TEST_F(AloneTest, SetterIsObeyed) {
   EXPECT_EQ(StatusOfAlone("--set-3-and-count-threads", "1"), 3);
   EXPECT_EQ(StatusOfAlone("--set-1-and-count-threads", "5"), 1);
 }
 
-TEST_F(AloneOwnThreadsTest, AnyNumberMaySafelyBeSet) {
+TEST_F(AloneTest, AnyNumberMaySafelyBeSet) {
   EXPECT_EQ(StatusOfAlone("--set-a-billion-and-count-threads", nullptr), 0);
 }
 
-TEST_F(AloneOwnThreadsTest, SmallArraysStartNoThread) { EXPECT_EQ(StatusOfAlone("--small-and-count-threads", "5"), 1); }
+TEST_F(AloneTest, GoesOnWhereTheSystemRefusesThreadsAndAsksAgainLater) {
+  if (test_util::kSanitized) GTEST_SKIP() << "sanitizers need address space of their own";
+  EXPECT_EQ(StatusOfAlone("--refuse-threads", nullptr), 3);
+}
+
+TEST_F(AloneTest, ExitDuringCalls) { EXPECT_EQ(StatusOfAlone("--exit-during-calls", nullptr), 0); }
+
+TEST_F(AloneTest, UnloadedPluginLeavesItsThreadsAlive) { EXPECT_EQ(StatusOfAlone("--unload-plugin", nullptr), 3); }
+
+TEST_F(AloneTest, SmallArraysStartNoThread) { EXPECT_EQ(StatusOfAlone("--small-and-count-threads", "5"), 1); }
 
 }  // namespace
 

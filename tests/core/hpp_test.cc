@@ -1,0 +1,87 @@
+// Proves what leakyrelu.hpp adds to the C functions about a mask: its length comes from the span, an empty one is none
+// for forward and one of length 0 elsewhere, and what is wrong is said with the figures.
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "leakyrelu/leakyrelu.hpp"
+
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+constexpr float kTiny = std::numeric_limits<float>::denorm_min();
+
+// Calls and gives what it threw; empty: nothing.
+template <class Function>
+std::string MessageOf(Function function) {
+  try {
+    function();
+  } catch (const std::invalid_argument& error) {
+    return error.what();
+  }
+  return "";
+}
+
+// Bit by bit, so that NaN equals itself and -0 not 0.
+bool Same(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+class MaskTest : public testing::Test {
+ protected:
+  const std::vector<float> x_ = {kNaN, 0.0f, -0.0f, kInfinity, -kInfinity, kTiny, -kTiny, 1.0f, -2.0f};
+  const std::vector<float> leaky_ = {kNaN, 0.0f, -0.0f, kInfinity, -kInfinity, kTiny, -0.0f, 1.0f, -1.0f};
+  std::vector<float> y_ = std::vector<float>(9, 7.0f);
+  const std::vector<float> untouched_ = y_;
+  std::vector<std::uint8_t> mask_ = std::vector<std::uint8_t>(2, 0xFF);
+};
+
+TEST_F(MaskTest, OfItsLength) {
+  leakyrelu::forward(x_, y_, mask_, 0.5);
+  EXPECT_TRUE(Same(y_, leaky_));
+  EXPECT_EQ(mask_, (std::vector<std::uint8_t>{0xA8, 0x00}));
+  mask_ = {0xFF, 0xFF};
+  leakyrelu::forward(x_, nullptr, mask_);
+  EXPECT_EQ(mask_, (std::vector<std::uint8_t>{0xA8, 0x00}));
+  leakyrelu::backward(x_, mask_, y_, 0.5);
+  EXPECT_TRUE(Same(y_, leaky_));
+}
+
+TEST_F(MaskTest, OfAnotherLength) {
+  for (std::size_t bytes : {1, 3}) {
+    std::vector<std::uint8_t> wrong(bytes, 0xFF);
+    const std::string message = "mask has " + std::to_string(bytes) + " bytes; 9 elements need 2";
+    EXPECT_EQ(MessageOf([&] { leakyrelu::forward(x_, y_, wrong, 0.5); }), message);
+    EXPECT_EQ(MessageOf([&] { leakyrelu::forward(x_, nullptr, wrong); }), message);
+    EXPECT_EQ(MessageOf([&] { leakyrelu::backward(x_, wrong, y_, 0.5); }), message);
+    EXPECT_EQ(wrong, std::vector<std::uint8_t>(bytes, 0xFF));
+  }
+  EXPECT_TRUE(Same(y_, untouched_));
+}
+
+TEST_F(MaskTest, Empty) {
+  leakyrelu::forward(x_, y_, {}, 0.5);
+  EXPECT_TRUE(Same(y_, leaky_));
+  y_ = untouched_;
+  EXPECT_EQ(MessageOf([&] { leakyrelu::forward(x_, nullptr, {}); }), "mask has 0 bytes; 9 elements need 2");
+  EXPECT_EQ(MessageOf([&] { leakyrelu::backward(x_, {}, y_, 0.5); }), "mask has 0 bytes; 9 elements need 2");
+  EXPECT_TRUE(Same(y_, untouched_));
+}
+
+TEST_F(MaskTest, OfNoElement) {
+  std::vector<float> none;
+  EXPECT_EQ(MessageOf([&] { leakyrelu::forward(none, none, {}); }), "");
+  EXPECT_EQ(MessageOf([&] { leakyrelu::forward(none, nullptr, {}); }), "");
+  EXPECT_EQ(MessageOf([&] { leakyrelu::backward(none, {}, none); }), "");
+  EXPECT_EQ(MessageOf([&] { leakyrelu::forward(none, nullptr, mask_); }), "mask has 2 bytes; 0 elements need 0");
+  EXPECT_EQ(MessageOf([&] { leakyrelu::backward(none, mask_, none); }), "mask has 2 bytes; 0 elements need 0");
+}
+
+}  // namespace

@@ -1,0 +1,168 @@
+// Proves the rules of the pool of threads (threads.cc): who does which task, and for whom a caller waits.
+//
+// No test asks for more than kThreads, so there are never more workers than one less.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "test_util.h"
+#include "threads.h"
+
+namespace {
+
+constexpr int64_t kThreads = 4;
+
+using Task = std::function<void(int64_t)>;
+
+void ParallelFor(leakyrelu::Split split, const Task& task) {
+  leakyrelu::ParallelFor(
+      nullptr, split, [](void* work, int64_t i) { (*static_cast<const Task*>(work))(i); }, const_cast<Task*>(&task));
+}
+
+// Waits for a condition that must come true; gives up, and says so, only after a time that no machine needs.
+template <class Condition>
+bool WaitFor(Condition condition) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
+  return true;
+}
+
+// Whether a call does all of its tasks and each once.
+bool DoesEachOnce(leakyrelu::Split split) {
+  std::vector<int> done(static_cast<size_t>(split.tasks));  // not atomic: ThreadSanitizer sees who races
+  ParallelFor(split, [&](int64_t i) { ++done[static_cast<size_t>(i)]; });
+  return std::count(done.begin(), done.end(), 1) == split.tasks;
+}
+
+// Whether some other thread does a task of a call whose caller waits for that in its own first task.
+bool HasHelp() {
+  const std::thread::id caller = std::this_thread::get_id();
+  std::atomic<bool> is_helped{false};
+  ParallelFor({2, 2}, [&](int64_t) {
+    if (std::this_thread::get_id() != caller) is_helped = true;
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
+    while (!is_helped && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+  });
+  return is_helped;
+}
+
+// After the other tests, in which callers were held up on purpose.
+void WaitForHelp() { ASSERT_TRUE(WaitFor(HasHelp)); }
+
+TEST(PoolTest, DoesEachTaskOnce) {
+  for (int64_t threads = 2; threads <= kThreads; ++threads) {
+    for (int64_t tasks = 2; tasks <= 200; ++tasks) ASSERT_TRUE(DoesEachOnce({threads, tasks})) << threads << tasks;
+  }
+  EXPECT_TRUE(DoesEachOnce({kThreads, UINT16_MAX}));
+}
+
+TEST(PoolTest, MoreCallersThanCalls) {
+  std::vector<std::thread> callers;
+  std::atomic<int> wrong{0};
+  for (int i = 0; i < 40; ++i) {
+    callers.emplace_back([&wrong] {
+      for (int round = 0; round < 50; ++round) wrong += DoesEachOnce({kThreads, 20}) ? 0 : 1;
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST(PoolTest, CallerDoesWhatAWorkerInsideATaskLeaves) {
+  WaitForHelp();
+  constexpr int kTasks = 8;
+  const std::thread::id caller = std::this_thread::get_id();
+  std::atomic<int> done{0};
+  std::atomic<bool> has_worker{false};
+  bool are_others_done = false;
+  ParallelFor({2, kTasks}, [&](int64_t i) {
+    if (i == 0) {
+      EXPECT_TRUE(WaitFor([&] { return has_worker.load(); }));
+    } else if (std::this_thread::get_id() != caller) {
+      has_worker = true;
+      are_others_done = WaitFor([&] { return done == kTasks - 1; });
+    }
+    ++done;
+  });
+  EXPECT_TRUE(are_others_done);
+  EXPECT_EQ(done, kTasks);
+}
+
+TEST(PoolTest, CallerWaitsForNoWorkerThatIsBusyElsewhere) {
+  WaitForHelp();
+  std::atomic<int> inside{0};
+  std::atomic<bool> is_over{false};
+  std::thread other([&] {
+    ParallelFor({kThreads, kThreads}, [&](int64_t) {
+      ++inside;
+      EXPECT_TRUE(WaitFor([&] { return is_over.load(); }));
+    });
+  });
+  EXPECT_TRUE(WaitFor([&] { return inside == kThreads; }));  // all workers, and `other`
+  EXPECT_TRUE(DoesEachOnce({kThreads, 100}));
+  is_over = true;
+  other.join();
+}
+
+TEST(PoolTest, NoMoreThreadsThanAskedFor) {
+  for (int64_t threads = 2; threads <= kThreads; ++threads) {
+    WaitForHelp();
+    std::atomic<int> inside{0};
+    std::atomic<int> most{0};
+    ParallelFor({threads, 64}, [&](int64_t) {
+      const int now = ++inside;
+      for (int before = most; before < now && !most.compare_exchange_weak(before, now);) continue;
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
+      --inside;
+    });
+    EXPECT_LE(most, threads);
+  }
+}
+
+TEST(PoolTest, HeldUpCallerGoesWithoutHelpForAWhile) {
+  WaitForHelp();
+  const std::thread::id caller = std::this_thread::get_id();
+  std::atomic<bool> has_worker{false};
+  ParallelFor({2, 8}, [&](int64_t i) {
+    if (i == 0) {
+      EXPECT_TRUE(WaitFor([&] { return has_worker.load(); }));
+    } else if (std::this_thread::get_id() != caller && !has_worker.exchange(true)) {
+      // Longer than the caller's tasks, of which the first is long too.
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    }
+  });
+  EXPECT_FALSE(HasHelp());
+  EXPECT_TRUE(DoesEachOnce({kThreads, 100}));
+  EXPECT_TRUE(WaitFor(HasHelp));
+}
+
+TEST(SplitTest, Executor) {
+  const leakyrelu_executor executor = {nullptr, test_util::RunBackwards, 3};
+  EXPECT_EQ(leakyrelu::SplitFor(&executor, 0).tasks, 1);
+  EXPECT_EQ(leakyrelu::SplitFor(&executor, 2).tasks, 2);
+  EXPECT_EQ(leakyrelu::SplitFor(&executor, 100).tasks, 3);
+}
+
+TEST(SplitTest, OwnThreads) {
+  const int32_t before = leakyrelu::NumThreads(nullptr);
+  leakyrelu::SetNumThreads(2);
+  EXPECT_EQ(leakyrelu::SplitFor(nullptr, 1).tasks, 1);
+  EXPECT_EQ(leakyrelu::SplitFor(nullptr, 100).threads, 2);
+  EXPECT_GT(leakyrelu::SplitFor(nullptr, 100).tasks, 2);
+  leakyrelu::SetNumThreads(INT32_MAX);
+  EXPECT_LE(leakyrelu::SplitFor(nullptr, INT64_MAX / 8).tasks, UINT16_MAX);
+  leakyrelu::SetNumThreads(1);
+  EXPECT_EQ(leakyrelu::SplitFor(nullptr, 100).tasks, 1);
+  leakyrelu::SetNumThreads(before);
+}
+
+}  // namespace
