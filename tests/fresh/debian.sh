@@ -29,8 +29,8 @@ pip_settings() {
   done
 }
 
-# The files and folders of this machine that they name.
-pip_paths() { pip_settings | sed 's/^[^=]*=//; s/file:\/\///g' | tr ' ' '\n' | grep '^/' | sort -u; }
+# The files and folders of this machine that they name; of an index's the folder above, which has the packages.
+pip_paths() { pip_settings | sed 's/^[^=]*=//' | tr ' ' '\n' | sed -n 's/^file:\(.*\)\/[^/]\+\/*$/\1/; s/^\/\+/\//p' | sort -u; }
 
 in_debian() { chroot "$root" "$@"; }
 
