@@ -10,10 +10,10 @@
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/autograd/python_cpp_function.h>
 #include <torch/csrc/autograd/python_variable.h>
-#include <torch/csrc/utils/pybind.h>
 
 #include <optional>
 
+#include "gil.h"
 #include "ops.h"
 
 namespace leakyrelu::tensors {
@@ -81,11 +81,14 @@ void RecordedInPlace(const at::Tensor& input, double slope) {
   op.call(self, slope);
 }
 
+// Calls function(input) without the GIL, where that is worth it.
 template <class Function>
-auto WithoutGil(const at::Tensor& input, Function function) {
-  if (input.numel() < kGilElements && input.is_cpu()) return function();
-  const pybind11::gil_scoped_release release;
-  return function();
+auto Call(const at::Tensor& input, Function function) {
+  if (input.numel() < kGilElements && input.is_cpu()) return function(input);
+  // While Python's object has one more reference, torch adds and drops its own without the GIL, which it would take.
+  const at::Tensor kept = input;
+  const WithoutGil release;
+  return function(kept);
 }
 
 PyObject* LeakyRelu(PyObject* /*module*/, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
@@ -97,18 +100,19 @@ PyObject* LeakyRelu(PyObject* /*module*/, PyObject* const* args, Py_ssize_t narg
       const std::optional<double> slope = Number(arguments.negative_slope);
       const at::Tensor& input = THPVariable_Unpack(arguments.input);
       if (slope && arguments.inplace != Py_True && CanTake(input)) {
-        return THPVariable_Wrap(WithoutGil(input, [&] { return Recorded(input, *slope); }));
+        return THPVariable_Wrap(Call(input, [&](const at::Tensor& x) { return Recorded(x, *slope); }));
       }
       if (slope && arguments.inplace == Py_True && CanTakeInPlace(input)) {
-        WithoutGil(input, [&] { RecordedInPlace(input, *slope); });
+        Call(input, [&](const at::Tensor& x) { RecordedInPlace(x, *slope); });
         return Py_NewRef(arguments.input);
       }
     }
-    return PyObject_Vectorcall(fallback, args, static_cast<size_t>(nargs), names);
   } catch (...) {
     torch::translate_exception_to_python(std::current_exception());
     return nullptr;
   }
+  // Outside, since a thread that the interpreter ends there unwinds through here; see gil.h.
+  return PyObject_Vectorcall(fallback, args, static_cast<size_t>(nargs), names);
 }
 
 PyObject* SetFallback(PyObject* /*module*/, PyObject* function) {
