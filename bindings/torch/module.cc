@@ -8,6 +8,7 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/record_function.h>
 #include <torch/csrc/Exceptions.h>
+#include <torch/csrc/PyInterpreter.h>
 #include <torch/csrc/autograd/python_cpp_function.h>
 #include <torch/csrc/autograd/python_variable.h>
 
@@ -24,6 +25,7 @@ namespace {
 constexpr int64_t kGilElements = 16384;
 
 PyObject* fallback = nullptr;
+PyObject* default_device_mode = nullptr;
 
 struct Arguments {
   PyObject* input = nullptr;
@@ -61,6 +63,18 @@ std::optional<double> Number(PyObject* object) {
   return static_cast<double>(value);
 }
 
+// Whether torch's functions go to a mode's first. The one that sets a default device does not count: it concerns
+// functions that make tensors of nothing.
+bool IsModeActive() {
+  using Modes = at::impl::PythonTorchFunctionTLS;
+  if (!at::impl::torch_function_mode_enabled()) return false;
+  for (int64_t i = 0; i < Modes::stack_len(); ++i) {
+    PyObject* const mode = Modes::get_stack_at(i)->ptr(getPyInterpreter());
+    if (reinterpret_cast<PyObject*>(Py_TYPE(mode)) != default_device_mode) return true;
+  }
+  return false;
+}
+
 bool IsObserved() { return at::getStepCallbacksUnlessEmpty(at::RecordScope::FUNCTION).has_value(); }
 
 // By way of the dispatcher where a profiler listens, so that it sees the call.
@@ -96,7 +110,7 @@ PyObject* LeakyRelu(PyObject* /*module*/, PyObject* const* args, Py_ssize_t narg
   try {
     Arguments arguments;
     if (Parse(args, nargs, names, &arguments) && THPVariable_CheckExact(arguments.input) &&
-        (arguments.inplace == nullptr || PyBool_Check(arguments.inplace)) && !at::impl::torch_function_mode_enabled()) {
+        (arguments.inplace == nullptr || PyBool_Check(arguments.inplace)) && !IsModeActive()) {
       const std::optional<double> slope = Number(arguments.negative_slope);
       const at::Tensor& input = THPVariable_Unpack(arguments.input);
       if (slope && arguments.inplace != Py_True && CanTake(input)) {
@@ -120,11 +134,17 @@ PyObject* SetFallback(PyObject* /*module*/, PyObject* function) {
   Py_RETURN_NONE;
 }
 
+PyObject* SetDefaultDeviceMode(PyObject* /*module*/, PyObject* mode) {
+  Py_XSETREF(default_device_mode, Py_NewRef(mode));
+  Py_RETURN_NONE;
+}
+
 PyMethodDef methods[] = {
     {"leaky_relu", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(LeakyRelu)),
      METH_FASTCALL | METH_KEYWORDS,
      "leaky_relu(input, negative_slope=0.01, inplace=False)\n--\n\nSee leakyrelu.torch.leaky_relu."},
     {"set_fallback", SetFallback, METH_O, "Sets the function that takes what leaky_relu does not."},
+    {"set_default_device_mode", SetDefaultDeviceMode, METH_O, "Sets the class of the mode that leaky_relu may ignore."},
     {nullptr, nullptr, 0, nullptr},
 };
 
@@ -134,7 +154,7 @@ PyModuleDef definition = {
 // The Python type of a result's grad_fn; without one it would be the nameless CppFunction.
 PyObject* MakeNodeType() {
   static PyTypeObject type = {PyVarObject_HEAD_INIT(nullptr, 0)};
-  torch::autograd::_initFunctionPyTypeObject(type, "LeakyReluBackward", /*function_properties=*/nullptr,
+  torch::autograd::_initFunctionPyTypeObject(type, "LeakyReluMaskBackward", /*function_properties=*/nullptr,
                                              /*function_methods=*/nullptr);
   torch::autograd::registerCppFunction(NodeType(), &type);
   return reinterpret_cast<PyObject*>(&type);
@@ -147,7 +167,7 @@ PyObject* MakeNodeType() {
 PyMODINIT_FUNC PyInit__torch() {
   PyObject* module = PyModule_Create(&leakyrelu::tensors::definition);
   if (module == nullptr) return nullptr;
-  if (PyModule_AddObjectRef(module, "LeakyReluBackward", leakyrelu::tensors::MakeNodeType()) != 0 ||
+  if (PyModule_AddObjectRef(module, "LeakyReluMaskBackward", leakyrelu::tensors::MakeNodeType()) != 0 ||
       PyModule_AddObjectRef(module, "HAS_CUDA", leakyrelu::tensors::HasCuda() ? Py_True : Py_False) != 0) {
     Py_DECREF(module);
     return nullptr;
