@@ -435,7 +435,9 @@ OVERLAPPING = {
 
 
 @pytest.mark.parametrize("make", OVERLAPPING.values(), ids=OVERLAPPING.keys())
-@pytest.mark.parametrize("inplace", [leaky_relu_, lambda x, slope: LeakyReLU(slope, True)(x)], ids=["function", "module"])
+@pytest.mark.parametrize(
+    "inplace", [leaky_relu_, lambda x, slope: LeakyReLU(slope, True)(x)], ids=["function", "module"]
+)
 def test_in_place_over_a_view_that_overlaps_itself_is_torchs(make: Callable, inplace: Callable) -> None:
     actual, expected = (specials(torch.float32) for _ in range(2))
     assert inplace(make(actual), 0.5) is not None
