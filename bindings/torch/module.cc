@@ -12,6 +12,7 @@
 #include <torch/csrc/autograd/python_cpp_function.h>
 #include <torch/csrc/autograd/python_variable.h>
 
+#include <exception>
 #include <optional>
 
 #include "gil.h"
@@ -121,11 +122,10 @@ PyObject* LeakyRelu(PyObject* /*module*/, PyObject* const* args, Py_ssize_t narg
         return Py_NewRef(arguments.input);
       }
     }
-  } catch (...) {
+  } catch (const std::exception&) {  // all that torch throws; not the end of a thread, see gil.h
     torch::translate_exception_to_python(std::current_exception());
     return nullptr;
   }
-  // Outside, since a thread that the interpreter ends there unwinds through here; see gil.h.
   return PyObject_Vectorcall(fallback, args, static_cast<size_t>(nargs), names);
 }
 
