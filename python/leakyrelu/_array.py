@@ -200,8 +200,9 @@ def empty_cache() -> None:
 
     Outputs of 32 MiB and more, torch's too, lie on huge pages, and their memory is kept for reuse when
     they are freed, because fresh pages cost more time than LeakyReLU on them. Kept are no more than two
-    of the largest; what is in use and what is kept is together never more than was in use at once in the
-    last seconds; and what nothing reuses for some seconds is given back anyway.
+    of the largest; what is in use and what is kept is together never more than was in use at once
+    before. The system takes what is kept when it is short of memory; what nothing reuses for some
+    seconds is given back at the next large output or when one is freed.
     """
     _core.empty_cache()
 
