@@ -21,10 +21,16 @@
 #define LEAKYRELU_VERSION_MINOR 1
 #define LEAKYRELU_VERSION_PATCH 0
 
-#if defined(_WIN32)
-#define LEAKYRELU_API
-#else
+/* Of what the shared library exports. LEAKYRELU_EXPORTS: it is being built; LEAKYRELU_SHARED: a program that uses it. On
+ * Windows this makes calls direct; CMake's leakyrelu::leakyrelu sets both. */
+#if !defined(_WIN32)
 #define LEAKYRELU_API __attribute__((visibility("default")))
+#elif defined(LEAKYRELU_EXPORTS)
+#define LEAKYRELU_API __declspec(dllexport)
+#elif defined(LEAKYRELU_SHARED)
+#define LEAKYRELU_API __declspec(dllimport)
+#else
+#define LEAKYRELU_API
 #endif
 
 #ifdef __cplusplus
@@ -90,6 +96,10 @@ typedef struct leakyrelu_executor {
   void (*parallel_for)(void* context, int64_t tasks, leakyrelu_task task, void* work);
   int32_t num_threads;
 } leakyrelu_executor;
+
+/* The library's own threads as an executor's parallel_for: with {NULL, leakyrelu_own_threads, n} a call has at most n of
+ * them, whatever leakyrelu_set_num_threads says. */
+LEAKYRELU_API void leakyrelu_own_threads(void* context, int64_t tasks, leakyrelu_task task, void* work);
 
 /* y = x > 0 ? x : x * negative_slope, and bit i % 8 (least significant first) of mask byte i / 8 = x_i > 0, with i
  * counting elements in C order of x's shape, whatever the strides.
