@@ -16,3 +16,8 @@ set(CMAKE_CXX_COMPILER ${LEAKYRELU_ZIG_BIN}/c++ -target ${LEAKYRELU_ZIG_TARGET})
 set(CMAKE_AR ${LEAKYRELU_ZIG_BIN}/ar)
 set(CMAKE_RANLIB ${LEAKYRELU_ZIG_BIN}/ranlib)
 set(CMAKE_RC_COMPILER ${LEAKYRELU_ZIG_BIN}/rc)
+
+# Clang 18 to 21 take 512 bits for an extension of its own, which Highway 1.0.3 does not ask for.
+if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
+  set(CMAKE_CXX_FLAGS_INIT -mevex512)
+endif()
