@@ -8,6 +8,7 @@
 #endif
 #define WIN32_LEAN_AND_MEAN
 #include <windows.h>
+#undef MultiplyHigh  // a macro there, a function in checked.h
 #else
 #include <sys/mman.h>
 #include <unistd.h>
