@@ -90,7 +90,7 @@ TEST_F(MaskTest, OfItsLength) {
 }
 
 TEST_F(MaskTest, OfAnotherLength) {
-  for (std::size_t bytes : {1, 3}) {
+  for (std::size_t bytes : {std::size_t{1}, std::size_t{3}}) {
     std::vector<std::uint8_t> wrong(bytes, 0xFF);
     const std::string message = "mask has " + std::to_string(bytes) + " bytes; 9 elements need 2";
     EXPECT_EQ(MessageOf([&] { leakyrelu::forward(x_, y_, wrong, 0.5); }), message);
