@@ -46,6 +46,7 @@ make_debian() {
   debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" "$(mirror)"
   mount -t proc proc "$root/proc"
   mount --rbind /dev "$root/dev"
+  echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/no-sync" # which nobody needs of what is thrown away
   apt-config dump Acquire >"$root/etc/apt/apt.conf.d/99host"
   for path in $(pip_paths); do
     if [[ -d $path ]]; then
