@@ -30,7 +30,9 @@ pip_settings() {
 }
 
 # The files and folders of this machine that they name; of an index's the folder above, which has the packages.
-pip_paths() { pip_settings | sed 's/^[^=]*=//' | tr ' ' '\n' | sed -n 's/^file:\(.*\)\/[^/]\+\/*$/\1/; s/^\/\+/\//p' | sort -u; }
+pip_paths() {
+  pip_settings | sed 's/^[^=]*=//' | tr ' ' '\n' | sed -n 's/^file:\(.*\)\/[^/]\+\/*$/\1/; s/^\/\+/\//p' | sort -u
+}
 
 in_debian() { chroot "$root" "$@"; }
 
