@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import leakyrelu
-from leakyrelu import _core
+from leakyrelu import _bench
 
 _CPU0 = Path("/sys/devices/system/cpu/cpu0/cache")
 _THP = Path("/sys/kernel/mm/transparent_hugepage")
@@ -26,7 +26,7 @@ def describe(cores: int) -> dict[str, str]:
         "transparent huge pages": f"{_chosen(_THP / 'enabled')}; defrag {_chosen(_THP / 'defrag')}",
         "kernel": platform.release(),
         "load at the start": f"{os.getloadavg()[0]:.2f}",
-        "leakyrelu": f"{leakyrelu.__version__}, {_core.targets()[2]}",
+        "leakyrelu": f"{leakyrelu.__version__}, {_bench.target()}",
         "Python": platform.python_version(),
         **{name: version for name in _PACKAGES if (version := _version(name))},
         **{name: version for name in _DEBIAN_PACKAGES if (version := _debian_version(name))},

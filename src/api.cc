@@ -50,6 +50,7 @@ bool AreRightRows(const leakyrelu_array& in, const leakyrelu_array* out, const u
          (mask == nullptr || (Disjoint(in.data, bytes, mask, bits) && Disjoint(out->data, bytes, mask, bits)));
 }
 
+// Nothing below throws but an executor; nor does anything below ask for memory without which it cannot go on.
 leakyrelu_status Start(const Job& job, const Plan& plan, const leakyrelu_executor* executor) {
   try {
     Run(job, plan, executor);
@@ -141,7 +142,9 @@ const char* leakyrelu_status_message(leakyrelu_status status) {
     case LEAKYRELU_ERROR_NULL_DATA:
       return "an array's data is NULL; only an array without elements needs none";
     case LEAKYRELU_ERROR_DTYPE:
-      return "an array's dtype is not supported; it must be float16, bfloat16, float32 or float64";
+#define LEAKYRELU_SPACE_AND_NAME(constant, name, ...) " " name
+      return "an array's dtype is not supported; it must be one of" LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_SPACE_AND_NAME);
+#undef LEAKYRELU_SPACE_AND_NAME
     case LEAKYRELU_ERROR_DTYPE_MISMATCH:
       return "input and output differ in dtype; they must have the same one";
     case LEAKYRELU_ERROR_NDIM:

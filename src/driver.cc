@@ -41,18 +41,18 @@ constexpr int64_t kGrainBytes = 128 * 1024;
 // mask.
 constexpr int64_t kElementsPerMaskLine = 64 * 8;
 
-enum class Direction { kGather, kScatter };
+enum class Transfer { kGather, kScatter };
 
 // Copies `count` elements between contiguous memory and memory with a stride, `Word` being as wide as an element.
-template <Direction direction, typename Word>
+template <Transfer transfer, typename Word>
 void CopyRun(std::byte* contiguous, std::byte* strided, int64_t stride, int64_t count) {
   if (stride == 1 && count >= kShortCopy) {
     const size_t bytes = static_cast<size_t>(count) * sizeof(Word);
-    std::memcpy(direction == Direction::kGather ? contiguous : strided,
-                direction == Direction::kGather ? strided : contiguous, bytes);
+    std::memcpy(transfer == Transfer::kGather ? contiguous : strided,
+                transfer == Transfer::kGather ? strided : contiguous, bytes);
     return;
   }
-  if (direction == Direction::kGather && stride == 0) {
+  if (transfer == Transfer::kGather && stride == 0) {
     Word word;
     std::memcpy(&word, strided, sizeof(Word));
     for (int64_t i = 0; i < count; ++i) std::memcpy(contiguous + i * ptrdiff_t{sizeof(Word)}, &word, sizeof(Word));
@@ -60,8 +60,8 @@ void CopyRun(std::byte* contiguous, std::byte* strided, int64_t stride, int64_t 
   }
   const ptrdiff_t step = static_cast<ptrdiff_t>(stride) * static_cast<ptrdiff_t>(sizeof(Word));
   for (int64_t i = 0; i < count; ++i) {
-    std::memcpy(direction == Direction::kGather ? contiguous : strided,  // memcpy: addresses may be unaligned
-                direction == Direction::kGather ? strided : contiguous, sizeof(Word));
+    std::memcpy(transfer == Transfer::kGather ? contiguous : strided,  // memcpy: addresses may be unaligned
+                transfer == Transfer::kGather ? strided : contiguous, sizeof(Word));
     contiguous += sizeof(Word);
     strided += step;
   }
@@ -193,7 +193,7 @@ class Walk {
         element = cursor.in_offset();
         filled = count;
         Cursor source = cursor;
-        Copy<Direction::kGather>(&source, buffer, count);
+        Copy<Transfer::kGather>(&source, buffer, count);
       }
       KernelFor(count)(buffer, Out(cursor), Mask(begin), static_cast<size_t>(count), job_.slope);
       cursor.Skip(count);
@@ -225,11 +225,11 @@ class Walk {
       in = In(*cursor);
       cursor->Skip(count);
     } else {
-      Copy<Direction::kGather>(cursor, buffer, count);
+      Copy<Transfer::kGather>(cursor, buffer, count);
     }
     const Kernel kernel = write_directly ? KernelFor(count) : job_.kernel;
     kernel(in, out, Mask(begin), static_cast<size_t>(count), job_.slope);
-    if (!write_directly) Copy<Direction::kScatter>(&target, buffer, count);
+    if (!write_directly) Copy<Transfer::kScatter>(&target, buffer, count);
   }
 
   // For `count` elements that are written where they belong.
@@ -244,27 +244,29 @@ class Walk {
   }
   uint8_t* Mask(int64_t element) const { return job_.mask != nullptr ? job_.mask + element / 8 : nullptr; }
 
-  template <Direction direction>
+  template <Transfer transfer>
   void Copy(Cursor* cursor, std::byte* buffer, int64_t count) const {
-    switch (job_.itemsize) {
+    switch (job_.itemsize) {  // dtypes.h has made sure that there are no others
+      case 1:
+        return CopyRuns<transfer, uint8_t>(cursor, buffer, count);
       case 2:
-        return CopyRuns<direction, uint16_t>(cursor, buffer, count);
+        return CopyRuns<transfer, uint16_t>(cursor, buffer, count);
       case 4:
-        return CopyRuns<direction, uint32_t>(cursor, buffer, count);
-      default:
-        return CopyRuns<direction, uint64_t>(cursor, buffer, count);
+        return CopyRuns<transfer, uint32_t>(cursor, buffer, count);
+      case 8:
+        return CopyRuns<transfer, uint64_t>(cursor, buffer, count);
     }
   }
 
-  template <Direction direction, typename Word>
+  template <Transfer transfer, typename Word>
   void CopyRuns(Cursor* cursor, std::byte* buffer, int64_t count) const {
     while (count > 0) {
       const int64_t run = std::min(count, cursor->RunLength());
-      if constexpr (direction == Direction::kGather) {
-        // The input is only read; CopyRun is one function for both directions.
-        CopyRun<direction, Word>(buffer, const_cast<std::byte*>(In(*cursor)), cursor->inner().in_stride, run);
+      if constexpr (transfer == Transfer::kGather) {
+        // The input is only read; CopyRun is one function for both ways.
+        CopyRun<transfer, Word>(buffer, const_cast<std::byte*>(In(*cursor)), cursor->inner().in_stride, run);
       } else {
-        CopyRun<direction, Word>(buffer, Out(*cursor), cursor->inner().out_stride, run);
+        CopyRun<transfer, Word>(buffer, Out(*cursor), cursor->inner().out_stride, run);
       }
       cursor->Advance(run);
       buffer += run * Bytes();

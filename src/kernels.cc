@@ -12,6 +12,11 @@
 // high-half integer multiplication (gcc.gnu.org/PR106322). No kernel multiplies integers, so take the full 128-bit one.
 #define HWY_BROKEN_EMU128 0
 
+static_assert(
+    std::endian::native == std::endian::little,
+    "leakyrelu is for little-endian machines: kernels store 64 bits of a mask as one word, and its bytes must "
+    "come in that order");
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels.cc"
 #include <hwy/cache_control.h>
@@ -23,8 +28,6 @@ namespace leakyrelu {
 namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
-
-static_assert(std::endian::native == std::endian::little, "mask words are stored as little-endian bytes");
 
 // Elements of one mask word, the unit of the main loop.
 constexpr size_t kBlock = 64;
@@ -254,10 +257,10 @@ void Backward(const void* in, void* out, uint8_t* mask, size_t elements, double 
 }
 
 const Kernels* Table() {
-#define LEAKYRELU_FORWARD(constant, name, lanes, bytes, slope) &Forward<lanes, Stores::kCached>,
-#define LEAKYRELU_BACKWARD(constant, name, lanes, bytes, slope) &Backward<lanes, Stores::kCached>,
-#define LEAKYRELU_STREAMING_FORWARD(constant, name, lanes, bytes, slope) &Forward<lanes, Stores::kStreaming>,
-#define LEAKYRELU_STREAMING_BACKWARD(constant, name, lanes, bytes, slope) &Backward<lanes, Stores::kStreaming>,
+#define LEAKYRELU_FORWARD(constant, name, lanes, ...) &Forward<lanes, Stores::kCached>,
+#define LEAKYRELU_BACKWARD(constant, name, lanes, ...) &Backward<lanes, Stores::kCached>,
+#define LEAKYRELU_STREAMING_FORWARD(constant, name, lanes, ...) &Forward<lanes, Stores::kStreaming>,
+#define LEAKYRELU_STREAMING_BACKWARD(constant, name, lanes, ...) &Backward<lanes, Stores::kStreaming>,
   static const Kernels kTable = {hwy::TargetName(HWY_TARGET),
                                  {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_FORWARD)},
                                  {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_BACKWARD)},
@@ -290,45 +293,56 @@ const Kernels* TableOf(int64_t target) {
   return HWY_DISPATCH_TABLE(Table)[chosen.GetIndex()]();
 }
 
-// Best first: Highway gives better targets lower bits.
-template <class Function>
-void ForEachTarget(int64_t targets, Function function) {
-  for (; targets != 0; targets &= targets - 1) function(targets & -targets);
-}
-
-std::vector<const Kernels*> FindSupported() {
-  std::vector<const Kernels*> found;
-  ForEachTarget((hwy::SupportedTargets() | HWY_STATIC_TARGET) & HWY_TARGETS,
-                [&](int64_t target) { found.push_back(TableOf(target)); });
-  return found;
-}
-
-const Kernels* Choose() {
-  const auto supported = SupportedKernels();
-  if (const char* name = std::getenv("LEAKYRELU_TARGET")) {
-    for (const Kernels* kernels : supported) {
-      if (std::strcmp(kernels->target, name) == 0) return kernels;
-    }
+// One entry for each target in a set. No vector: calls, whose first one comes here, must not need memory.
+template <class Entry>
+class TargetList {
+ public:
+  // Best first: Highway gives better targets lower bits.
+  template <class Make>
+  TargetList(int64_t targets, Make make) {
+    for (; targets != 0; targets &= targets - 1) entries_[size_++] = make(targets & -targets);
   }
-  return supported.front();
+  std::span<const Entry> entries() const { return {entries_, size_}; }
+
+ private:
+  Entry entries_[std::popcount(uint64_t{HWY_TARGETS})];
+  size_t size_ = 0;
+};
+
+struct Choice {
+  const Kernels* active;
+  const char* ignored;  // what LEAKYRELU_TARGET asked for instead; null: nothing
+};
+
+Choice Choose() {
+  const auto supported = SupportedKernels();
+  const char* const name = std::getenv("LEAKYRELU_TARGET");
+  if (name == nullptr || *name == '\0') return {supported.front(), nullptr};
+  for (const Kernels* kernels : supported) {
+    if (std::strcmp(kernels->target, name) == 0) return {kernels, nullptr};
+  }
+  return {supported.front(), name};
+}
+
+const Choice& TheChoice() {
+  static const Choice choice = Choose();
+  return choice;
 }
 
 }  // namespace
 
 std::span<const Kernels* const> SupportedKernels() {
-  static const std::vector<const Kernels*> supported = FindSupported();
-  return supported;
+  static const TargetList<const Kernels*> list((hwy::SupportedTargets() | HWY_STATIC_TARGET) & HWY_TARGETS, TableOf);
+  return list.entries();
 }
 
-const Kernels& ActiveKernels() {
-  static const Kernels* const active = Choose();
-  return *active;
-}
+const Kernels& ActiveKernels() { return *TheChoice().active; }
 
-std::vector<std::string> CompiledTargets() {
-  std::vector<std::string> names;
-  ForEachTarget(HWY_TARGETS, [&](int64_t target) { names.emplace_back(hwy::TargetName(target)); });
-  return names;
+const char* IgnoredTarget() { return TheChoice().ignored; }
+
+std::span<const char* const> CompiledTargets() {
+  static const TargetList<const char*> list(HWY_TARGETS, hwy::TargetName);
+  return list.entries();
 }
 
 }  // namespace leakyrelu

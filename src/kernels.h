@@ -7,8 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
-#include <vector>
 
 #include "dtypes.h"
 
@@ -32,15 +30,21 @@ struct Kernels {
   Kernel streaming_backward[kNumDTypes];
 };
 
+// None of these allocates or throws.
+
 // The ones that every call uses: the best that this machine has, or the one named by the environment variable
-// LEAKYRELU_TARGET, read once; a name that is unknown or not supported here is ignored.
+// LEAKYRELU_TARGET, read once.
 const Kernels& ActiveKernels();
+
+// What LEAKYRELU_TARGET named but this machine cannot run, or nobody knows; null where ActiveKernels had no reason to
+// ignore it.
+const char* IgnoredTarget();
 
 // All that this machine can run, best first.
 std::span<const Kernels* const> SupportedKernels();
 
 // Names of all instruction sets compiled in, best first.
-std::vector<std::string> CompiledTargets();
+std::span<const char* const> CompiledTargets();
 
 }  // namespace leakyrelu
 

@@ -28,10 +28,14 @@ struct HalfLanes {
   using M = hn::Mask<D>;
 
   // Positive numbers and +inf are the integers 1 ... kInfinity, NaN lies above, all others below 1. Adding the distance
-  // from kInfinity to the largest integer makes NaN wrap around to the negative ones: one addition, one comparison.
+  // from kInfinity to the largest integer makes NaN wrap around to the negative ones: one addition, one comparison. The
+  // lanes are added as unsigned ones, which may wrap: where Highway's + is the compiler's own, as under GCC on ARM, a
+  // compiler takes it that signed ones do not, and x + distance > distance for x > 0.
   static HWY_INLINE M Positive(V x) {
-    const V distance = hn::Set(D(), static_cast<int16_t>(0x7FFF - kInfinity));
-    return hn::Gt(hn::Add(x, distance), distance);
+    const hn::RebindToUnsigned<D> du;
+    constexpr int16_t kDistance = 0x7FFF - kInfinity;
+    const auto sum = hn::Add(hn::BitCast(du, x), hn::Set(du, static_cast<uint16_t>(kDistance)));
+    return hn::Gt(hn::BitCast(D(), sum), hn::Set(D(), kDistance));
   }
   static HWY_INLINE V Select(M mask, V a, V b) { return hn::IfThenElse(mask, a, b); }
 };

@@ -1,9 +1,10 @@
-// Large buffers: on huge pages, and kept for reuse instead of going back to the kernel. The functions are
+// Large buffers: on huge pages, and kept for reuse instead of going back to the system. The functions are
 // leakyrelu_alloc and those below it in leakyrelu.h.
 //
 // A fresh large output costs more in page faults than in arithmetic, and the C library gives large buffers back to the
-// kernel at once. What is kept here is bounded (see leakyrelu_set_cache_limit) and goes back when nothing has used it
-// for a while, before a fork() and when the kernel refuses memory.
+// system at once. What is kept here is bounded (see leakyrelu_set_cache_limit) and lent to the system meanwhile, which
+// takes it when it is short of memory. It goes back for good at the next call when nothing has used it for a while,
+// before a fork() and when the system refuses memory.
 #ifndef LEAKYRELU_SRC_MEMORY_H_
 #define LEAKYRELU_SRC_MEMORY_H_
 
@@ -18,10 +19,10 @@ namespace leakyrelu {
 inline constexpr size_t kLargeBytes = size_t{32} << 20;
 void SetLargeBytes(size_t bytes);
 
-// How long an unused buffer is kept, at least; at most twice as long.
+// A buffer that has been kept unused for longer goes back at the next call.
 inline constexpr int kIdleSeconds = 5;
 
-// Of a buffer from leakyrelu_alloc: at least as many bytes as were asked for.
+// Of a buffer from leakyrelu_alloc: at least as many bytes as were asked for, at most an eighth and 64 KiB more.
 size_t AllocatedBytes(void* memory);
 
 }  // namespace leakyrelu

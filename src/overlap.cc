@@ -6,10 +6,10 @@
 #include <numeric>
 #include <utility>
 
+#include "checked.h"
+
 namespace leakyrelu {
 namespace {
-
-__extension__ typedef unsigned __int128 Wide;  // for products modulo a 64-bit number
 
 struct Term {
   uint64_t coefficient;  // positive
@@ -80,22 +80,23 @@ class Equation {
     const uint64_t rest = b * term_b.bound;
     const uint64_t from = target > rest ? (target - rest + a - 1) / a : 0;
     const uint64_t to = std::min(term_a.bound, target / a);
-    const uint64_t residue = static_cast<uint64_t>(Wide{target % b} * Inverse(a % b, b) % b);
+    const uint64_t residue = MultiplyModulo(target % b, Inverse(a % b, b), b);
     const uint64_t skip = (residue + b - from % b) % b;  // from `from` to the first t of that residue
     return from <= to && skip <= to - from;
   }
 
-  // x with a * x == 1 modulo m, for a and m without a common divisor (extended Euclid, coefficients kept modulo m).
+  // x below m with a * x == 1 modulo m, for a and m without a common divisor (extended Euclid: r0 == a * x0 modulo m,
+  // with the coefficients' signs in turn and their magnitudes never above m).
   static uint64_t Inverse(uint64_t a, uint64_t m) {
     uint64_t r0 = m, r1 = a;
-    uint64_t x0 = 0, x1 = 1 % m;
-    while (r1 != 0) {
+    uint64_t x0 = 0, x1 = 1;
+    bool is_negative = true;  // x0
+    for (; r1 != 0; is_negative = !is_negative) {
       const uint64_t quotient = r0 / r1;
       r0 = std::exchange(r1, r0 - quotient * r1);
-      const uint64_t product = static_cast<uint64_t>(Wide{quotient} * x1 % m);
-      x0 = std::exchange(x1, x0 >= product ? x0 - product : x0 + (m - product));
+      x0 = std::exchange(x1, x0 + quotient * x1);
     }
-    return x0;
+    return (is_negative ? m - x0 : x0) % m;
   }
 
   int size_ = 0;

@@ -3,6 +3,9 @@
 #include "plan.h"
 
 #include <algorithm>
+#include <limits>
+
+#include "checked.h"
 
 namespace leakyrelu {
 namespace {
@@ -17,7 +20,7 @@ leakyrelu_status CountElements(const leakyrelu_array& array, int64_t* elements) 
     if (array.shape[i] == 0) {
       empty = true;
     } else {
-      overflow |= __builtin_mul_overflow(product, array.shape[i], &product);
+      overflow |= !Multiply(product, array.shape[i], &product);
     }
   }
   if (overflow && !empty) return LEAKYRELU_ERROR_TOO_LARGE;
@@ -31,15 +34,14 @@ bool FindBounds(Layout* layout) {
   int64_t high = 0;
   for (int i = 0; i < layout->dims; ++i) {
     int64_t reach = 0;
-    if (__builtin_mul_overflow(layout->extents[i] - 1, layout->strides[i], &reach)) return false;
-    if (__builtin_add_overflow(reach < 0 ? low : high, reach, reach < 0 ? &low : &high)) return false;
+    if (!Multiply(layout->extents[i] - 1, layout->strides[i], &reach)) return false;
+    if (!(reach < 0 ? Add(low, reach, &low) : Add(high, reach, &high))) return false;
   }
-  if (__builtin_mul_overflow(low, layout->itemsize, &low)) return false;
-  if (__builtin_mul_overflow(high, layout->itemsize, &high)) return false;
-  if (__builtin_add_overflow(high, layout->itemsize - 1, &high)) return false;
-  if (__builtin_add_overflow(layout->address, low, &layout->first_byte)) return false;
-  if (__builtin_add_overflow(layout->address, high, &layout->last_byte)) return false;
-  return layout->first_byte >= 0;
+  if (layout->address > static_cast<uintptr_t>(std::numeric_limits<int64_t>::max())) return false;
+  const int64_t address = static_cast<int64_t>(layout->address);
+  return Multiply(low, layout->itemsize, &low) && Multiply(high, layout->itemsize, &high) &&
+         Add(high, layout->itemsize - 1, &high) && Add(address, low, &layout->first_byte) &&
+         Add(address, high, &layout->last_byte) && layout->first_byte >= 0;
 }
 
 bool CanMerge(const Loop& outer, const Loop& inner) {

@@ -1,16 +1,14 @@
 // Linux. What the machine has is read from its files, which containers and virtual machines show as well.
 
-#include <dlfcn.h>
-#include <pthread.h>
+#include "system_linux.h"
+
 #include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <csignal>
 #include <fstream>
-#include <new>
 #include <optional>
 #include <string>
 
@@ -18,8 +16,6 @@
 
 namespace leakyrelu {
 namespace {
-
-constexpr int64_t kUsualCacheBytes = int64_t{32} << 20;
 
 // The number at the beginning of a file, with the K or M behind it. None for a file that is not there or says "max".
 std::optional<int64_t> ReadBytes(const std::string& path) {
@@ -86,14 +82,6 @@ int32_t CountAffinity() {
 
 std::atomic<int32_t> cores{0};  // 0: not found yet
 
-// Whatever is unloaded, the code of the library's threads stays. (A program that holds the library is never unloaded.)
-void PinLibrary() {
-  Dl_info info;
-  if (dladdr(reinterpret_cast<void*>(&PinLibrary), &info) != 0) {
-    dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
-  }
-}
-
 }  // namespace
 
 // Not sysconf(_SC_LEVEL3_CACHE_SIZE), which for AMD counts the caches that other cores have to themselves.
@@ -158,38 +146,5 @@ int32_t Cores() noexcept {
   }
   return found;
 }
-
-bool StartThread(void (*body)(void* context), void* context) noexcept {
-  static const bool pinned = (PinLibrary(), true);
-  struct Start {
-    void (*body)(void*);
-    void* context;
-  };
-  pthread_attr_t attributes;
-  Start* const start = pinned ? new (std::nothrow) Start{body, context} : nullptr;
-  if (start == nullptr || pthread_attr_init(&attributes) != 0) {
-    delete start;
-    return false;
-  }
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);  // the thread inherits it
-  pthread_t thread;
-  const auto run = [](void* argument) -> void* {
-    const Start own = *static_cast<Start*>(argument);
-    delete static_cast<Start*>(argument);
-    own.body(own.context);
-    return nullptr;
-  };
-  const bool started = pthread_create(&thread, &attributes, run, start) == 0;
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  pthread_attr_destroy(&attributes);
-  if (!started) delete start;
-  return started;
-}
-
-void AtForkInChild(void (*in_child)()) noexcept { pthread_atfork(nullptr, nullptr, in_child); }
 
 }  // namespace leakyrelu

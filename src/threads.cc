@@ -14,7 +14,7 @@
 // 4. `announced` changes with each new call. A worker reads it, looks through all calls, and then waits for it to
 //    change: it misses no call, and nobody holds a lock.
 // 5. A worker that has found a task and sees more wakes the next worker.
-// 6. A caller that was held up goes without workers for some time: see kHeldUp.
+// 6. After a call that its workers have held up, calls go without for a while (held_up.h).
 // 7. A child of fork() has none of the threads, and makes a pool of its own.
 
 #include "threads.h"
@@ -27,12 +27,13 @@
 #include <cstdlib>
 #include <new>
 
+#include "held_up.h"
 #include "system.h"
 
 namespace leakyrelu {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using Clock = HeldUp::Clock;
 
 constexpr int32_t kMaxThreadsPerCore = 8;
 
@@ -49,12 +50,6 @@ constexpr int kCalls = 16;
 // How long a worker looks for the next call before it sleeps, and a caller for its workers' end. To wake a thread takes
 // as long as 50 000 elements do.
 constexpr auto kSpin = std::chrono::microseconds(50);
-
-// A call is held up if it takes by so much longer than its caller alone would have needed: a worker has lost its
-// processor to another process, inside a task. It will again, so calls do without for as many times of what was lost.
-// (To wake a worker takes less, to wait for a turn on a processor more.)
-constexpr auto kHeldUp = std::chrono::microseconds(200);
-constexpr int kAloneAfter = 20;
 
 // After a thread was refused. Asking again each time would cost more than most calls.
 constexpr auto kRefused = std::chrono::seconds(1);
@@ -106,7 +101,7 @@ class Pool {
   void Run(Split split, leakyrelu_task task, void* work) {
     const auto [threads, tasks] = split;
     const Clock::time_point start = Clock::now();
-    Call* const call = start < After(alone_until_) ? nullptr : FreeCall();
+    Call* const call = held_up_.IsOn(start) ? nullptr : FreeCall();
     if (call == nullptr || !HasWorkers(threads - 1, start)) {
       if (call != nullptr) call->is_used.store(false, std::memory_order_release);
       for (int64_t i = 0; i < tasks; ++i) task(work, i);
@@ -119,6 +114,7 @@ class Pool {
     announced_.fetch_add(1, std::memory_order_release);
     announced_.notify_one();
 
+    const Clock::time_point own_start = Clock::now();
     int64_t own = 1;
     task(work, 0);
     State state;
@@ -128,20 +124,12 @@ class Pool {
     if (state.inside > 0) {
       const Clock::time_point own_end = Clock::now();
       WaitForWorkers(call);
-      const Clock::time_point end = Clock::now();
-      const Clock::duration lost = (end - start) - (own_end - start) * tasks / own;
-      if (lost > kHeldUp) {
-        alone_until_.store((end + kAloneAfter * lost).time_since_epoch(), std::memory_order_relaxed);
-      }
+      held_up_.Note(start, (own_end - own_start) * tasks / own);
     }
     call->is_used.store(false, std::memory_order_release);
   }
 
  private:
-  using Time = std::atomic<Clock::duration>;
-
-  static Clock::time_point After(const Time& time) { return Clock::time_point(time.load(std::memory_order_relaxed)); }
-
   Call* FreeCall() {
     for (Call& call : calls_) {
       if (!call.is_used.load(std::memory_order_relaxed) && !call.is_used.exchange(true, std::memory_order_acquire)) {
@@ -154,7 +142,7 @@ class Pool {
   // Starts what is missing of so many workers. False if there are none.
   bool HasWorkers(int64_t wanted, Clock::time_point now) {
     int32_t workers = workers_.load(std::memory_order_relaxed);
-    while (workers < wanted && now >= After(refused_until_)) {
+    while (workers < wanted && now.time_since_epoch() >= refused_until_.load(std::memory_order_relaxed)) {
       if (!workers_.compare_exchange_weak(workers, workers + 1, std::memory_order_relaxed)) continue;
       if (!StartThread([](void* pool) { static_cast<Pool*>(pool)->Work(); }, this)) {
         workers_.fetch_sub(1, std::memory_order_relaxed);
@@ -215,8 +203,8 @@ class Pool {
   }
 
   std::atomic<int32_t> workers_{0};
-  Time alone_until_{};
-  Time refused_until_{};
+  HeldUp held_up_;
+  std::atomic<Clock::duration> refused_until_{};
   alignas(64) std::atomic<int32_t> announced_{0};
   Call calls_[kCalls];
 };
@@ -243,6 +231,10 @@ int32_t FromEnvironment() {
 
 std::atomic<int32_t> chosen_num_threads{0};  // 0: not chosen
 
+bool IsOwn(const leakyrelu_executor* executor) {
+  return executor == nullptr || executor->parallel_for == leakyrelu_own_threads;
+}
+
 }  // namespace
 
 int32_t NumThreads(const leakyrelu_executor* executor) {
@@ -258,16 +250,22 @@ void SetNumThreads(int32_t num_threads) { chosen_num_threads.store(num_threads, 
 Split SplitFor(const leakyrelu_executor* executor, int64_t grains) {
   if (grains <= 1) return {1, 1};
   int64_t threads = std::min<int64_t>(grains, NumThreads(executor));
-  if (executor != nullptr || threads <= 1) return {threads, threads};
+  if (!IsOwn(executor) || threads <= 1) return {threads, threads};
   threads = std::min<int64_t>(threads, int64_t{kMaxThreadsPerCore} * Cores());
   return {threads, std::min({grains * kTasksPerGrain, threads * kTasksPerThread, kMaxTasks})};
 }
 
 void ParallelFor(const leakyrelu_executor* executor, Split split, leakyrelu_task task, void* work) {
   if (split.tasks == 1) return task(work, 0);
-  if (executor != nullptr) return executor->parallel_for(executor->context, split.tasks, task, work);
-  if (Pool* const threads = ThePool()) return threads->Run(split, task, work);
+  if (!IsOwn(executor)) return executor->parallel_for(executor->context, split.tasks, task, work);
+  Pool* const threads = split.threads > 1 && split.tasks <= kMaxTasks ? ThePool() : nullptr;
+  if (threads != nullptr) return threads->Run(split, task, work);
   for (int64_t i = 0; i < split.tasks; ++i) task(work, i);
 }
 
 }  // namespace leakyrelu
+
+void leakyrelu_own_threads(void* /*context*/, int64_t tasks, leakyrelu_task task, void* work) {
+  const int64_t threads = leakyrelu::NumThreads(nullptr);
+  leakyrelu::ParallelFor(nullptr, {std::min(threads, tasks), tasks}, task, work);
+}

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "checked.h"
 #include "cuda/device.h"
 #include "dtypes.h"
 #include "leakyrelu/cuda.h"
@@ -125,7 +126,7 @@ class CudaArray {
     bool fits = true;
     for (size_t dim = array.shape_.size(); dim-- > 0;) {
       array.strides_[dim] = bytes / array.itemsize();
-      fits = fits && !__builtin_mul_overflow(bytes, array.shape_[dim], &bytes);
+      fits = fits && Multiply(bytes, array.shape_[dim], &bytes);
     }
     Check(fits ? Allocate(&array, static_cast<size_t>(bytes)) : cuda::Error{"more bytes than there can be", true});
     array.writable_ = true;

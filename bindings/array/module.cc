@@ -127,9 +127,17 @@ nb::dict DTypes() {
 
 // (compiled in, supported here, chosen): names of instruction sets, best first.
 nb::tuple Targets() {
-  std::vector<std::string> supported;
-  for (const Kernels* kernels : SupportedKernels()) supported.emplace_back(kernels->target);
-  return nb::make_tuple(CompiledTargets(), supported, std::string(ActiveKernels().target));
+  nb::list compiled;
+  for (const char* name : CompiledTargets()) compiled.append(name);
+  nb::list supported;
+  for (const Kernels* kernels : SupportedKernels()) supported.append(kernels->target);
+  return nb::make_tuple(compiled, supported, ActiveKernels().target);
+}
+
+// As Python sees environment variables, whatever bytes they hold; None where there is none to ignore.
+nb::object IgnoredTargetName() {
+  const char* const name = IgnoredTarget();
+  return name != nullptr ? nb::steal(PyUnicode_DecodeFSDefault(name)) : nb::none();
 }
 
 nb::dict MemoryStats() {
@@ -155,6 +163,7 @@ NB_MODULE(_core, module) {
   module.def("writable_from_dlpack", &WritableFromDlpack, "source"_a);
   module.def("bfloat16_to_dlpack", &BFloat16ToDlpack, "array"_a.noconvert(), "owner"_a);
   module.def("targets", &Targets);
+  module.def("ignored_target", &IgnoredTargetName);
   module.def("set_large_bytes", &SetLargeBytes);
   module.def("with_library_memory", &WithLibraryMemory, "make"_a);
   module.def("empty_cache", &leakyrelu_empty_cache, nb::call_guard<nb::gil_scoped_release>());

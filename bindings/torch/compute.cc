@@ -1,4 +1,4 @@
-// Hands tensors' memory to the core, on torch's own threads and streams.
+// Hands tensors' memory to the core, on its threads and streams.
 
 #include "compute.h"
 
@@ -10,11 +10,13 @@
 #include <c10/core/StorageImpl.h>
 #include <c10/core/TensorImpl.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <c10/util/safe_numerics.h>
 
 #include <algorithm>
 #include <vector>
 
 #include "allocator.h"
+#include "held_up.h"
 #include "leakyrelu/cuda.h"
 #include "leakyrelu/leakyrelu.hpp"
 #include "plain.h"
@@ -65,14 +67,26 @@ struct Operands {
 // do.
 constexpr int64_t kElementsForThreads = 16384;
 
-leakyrelu_executor TorchThreads(int64_t elements) {
-  return {nullptr,
-          [](void*, int64_t tasks, leakyrelu_task task, void* work) {
-            at::parallel_for(0, tasks, 1, [&](int64_t begin, int64_t end) {
-              for (int64_t i = begin; i < end; ++i) task(work, i);
-            });
-          },
-          elements < kElementsForThreads || at::in_parallel_region() ? 1 : std::max(1, at::get_num_threads())};
+// torch's threads are the better ones right after one of its operations, whose workers still look for the next; but a
+// call waits for each of them, even for one that another process keeps from running.
+HeldUp by_torchs_threads;
+
+void OnTorchsThreads(void* /*context*/, int64_t tasks, leakyrelu_task task, void* work) {
+  const HeldUp::Clock::time_point start = HeldUp::Clock::now();
+  HeldUp::Clock::duration own{};
+  at::parallel_for(0, tasks, 1, [&](int64_t begin, int64_t end) {
+    const HeldUp::Clock::time_point own_start = HeldUp::Clock::now();
+    for (int64_t i = begin; i < end; ++i) task(work, i);
+    if (begin == 0) own = (HeldUp::Clock::now() - own_start) / end;  // the caller's part
+  });
+  by_torchs_threads.Note(start, own * tasks);
+}
+
+// As many threads as torch has been told to use.
+leakyrelu_executor Threads(int64_t elements) {
+  if (elements < kElementsForThreads || at::in_parallel_region()) return {nullptr, OnTorchsThreads, 1};
+  const bool is_held_up = by_torchs_threads.IsOn(HeldUp::Clock::now());
+  return {nullptr, is_held_up ? leakyrelu_own_threads : OnTorchsThreads, std::max(1, at::get_num_threads())};
 }
 
 void Check(leakyrelu_status status, const leakyrelu_array& in, size_t mask_bytes) {
@@ -94,8 +108,9 @@ void CheckCuda(leakyrelu_status status, const leakyrelu_array& in, size_t mask_b
 at::Tensor Unshaped(int64_t elements, at::ScalarType dtype, c10::Device device) {
   if (!device.is_cpu()) return at::empty({elements}, at::TensorOptions().dtype(dtype).device(device));
   const caffe2::TypeMeta type = c10::scalarTypeToTypeMeta(dtype);
-  size_t bytes = 0;
-  TORCH_CHECK(!__builtin_mul_overflow(elements, type.itemsize(), &bytes), "Storage size calculation overflowed");
+  uint64_t bytes = 0;
+  TORCH_CHECK(!c10::mul_overflows(static_cast<uint64_t>(elements), type.itemsize(), &bytes),
+              "Storage size calculation overflowed");
   c10::Allocator* const allocator = AllocatorFor(bytes);
   auto storage = c10::make_intrusive<c10::StorageImpl>(c10::StorageImpl::use_byte_size_t(), bytes,
                                                        allocator->allocate(bytes), allocator, /*resizable=*/true);
@@ -154,7 +169,7 @@ void Forward(const at::Tensor& input, const at::Tensor& output, double slope, co
     }
   }
   const Operands arrays(input, output, order);
-  const leakyrelu_executor executor = TorchThreads(input.numel());
+  const leakyrelu_executor executor = Threads(input.numel());
   const leakyrelu_array &in = arrays.in.array, &out = arrays.out.array;
   Check(leakyrelu_forward(&in, &out, slope, bits(), mask_bytes, &executor), in, mask_bytes);
 }
@@ -191,7 +206,7 @@ void Backward(const at::Tensor& grad, const at::Tensor& mask, const at::Tensor& 
     }
   }
   const Operands arrays(grad, result, order);
-  const leakyrelu_executor executor = TorchThreads(grad.numel());
+  const leakyrelu_executor executor = Threads(grad.numel());
   const leakyrelu_array &in = arrays.in.array, &out = arrays.out.array;
   Check(leakyrelu_backward(&in, bits(), mask_bytes, &out, slope, &executor), in, mask_bytes);
 }

@@ -7,24 +7,19 @@
 #include <c10/core/InferenceMode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
+#include "dtypes.h"
 #include "leakyrelu/leakyrelu.h"
 
 namespace leakyrelu::tensors {
 
 // The dtype in the core's terms; none of them (0) for one that it does not have.
 inline leakyrelu_dtype DType(const at::Tensor& tensor) {
-  switch (tensor.scalar_type()) {
-    case at::kHalf:
-      return LEAKYRELU_FLOAT16;
-    case at::kBFloat16:
-      return LEAKYRELU_BFLOAT16;
-    case at::kFloat:
-      return LEAKYRELU_FLOAT32;
-    case at::kDouble:
-      return LEAKYRELU_FLOAT64;
-    default:
-      return leakyrelu_dtype{};
-  }
+  const at::ScalarType type = tensor.scalar_type();
+#define LEAKYRELU_IF(constant, name, lanes, bytes, slope, torch) \
+  if (type == at::ScalarType::torch && at::ScalarType::torch != at::ScalarType::Undefined) return constant;
+  LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_IF)
+#undef LEAKYRELU_IF
+  return leakyrelu_dtype{};
 }
 
 // Bit by bit: DispatchKeySet's own difference leaves the bits of backends.

@@ -21,10 +21,16 @@
 #define LEAKYRELU_VERSION_MINOR 1
 #define LEAKYRELU_VERSION_PATCH 0
 
-#if defined(_WIN32)
-#define LEAKYRELU_API
-#else
+/* Of what the shared library exports. LEAKYRELU_EXPORTS: it is being built; LEAKYRELU_SHARED: a program that uses it. On
+ * Windows this makes calls direct; CMake's leakyrelu::leakyrelu sets both. */
+#if !defined(_WIN32)
 #define LEAKYRELU_API __attribute__((visibility("default")))
+#elif defined(LEAKYRELU_EXPORTS)
+#define LEAKYRELU_API __declspec(dllexport)
+#elif defined(LEAKYRELU_SHARED)
+#define LEAKYRELU_API __declspec(dllimport)
+#else
+#define LEAKYRELU_API
 #endif
 
 #ifdef __cplusplus
@@ -91,6 +97,10 @@ typedef struct leakyrelu_executor {
   int32_t num_threads;
 } leakyrelu_executor;
 
+/* The library's own threads as an executor's parallel_for: with {NULL, leakyrelu_own_threads, n} a call has at most n of
+ * them, whatever leakyrelu_set_num_threads says. */
+LEAKYRELU_API void leakyrelu_own_threads(void* context, int64_t tasks, leakyrelu_task task, void* work);
+
 /* y = x > 0 ? x : x * negative_slope, and bit i % 8 (least significant first) of mask byte i / 8 = x_i > 0, with i
  * counting elements in C order of x's shape, whatever the strides.
  *
@@ -128,8 +138,8 @@ LEAKYRELU_API int32_t leakyrelu_get_num_threads(void);
 LEAKYRELU_API leakyrelu_status leakyrelu_set_num_threads(int32_t num_threads);
 
 /* ---- Large buffers, for outputs. Of 32 MiB and more they lie on huge pages, aligned to 2 MiB, and are kept for reuse
- * when they are freed, for fresh pages cost more than LeakyReLU on them. As long as some are kept, a thread of the
- * library sleeps; a child of fork() begins with none. */
+ * when they are freed, for fresh pages cost more than LeakyReLU on them. The system takes kept ones when it is short of
+ * memory. A child of fork() begins with none. */
 
 /* Memory for `bytes` bytes, aligned to 64 at least; NULL if there is none. What it holds is not defined. */
 LEAKYRELU_API void* leakyrelu_alloc(size_t bytes);
@@ -143,8 +153,8 @@ LEAKYRELU_API void leakyrelu_empty_cache(void);
 /* The most bytes that are kept. 0 turns it off: all buffers are the C library's. A negative number means the default:
  * the environment variable LEAKYRELU_CACHE_LIMIT if it was a number of bytes, else 1 GiB or an eighth of the memory
  * that the process may use, whichever is less. In any case kept buffers are no more than two of the largest that was in
- * use in the last seconds, together with those in use no more than were in use at once then, and what nothing has
- * reused for 5 to 10 seconds goes back to the system. */
+ * use, and together with those in use no more than were in use at once, both since leakyrelu_empty_cache; and what
+ * nothing has reused for 5 seconds goes back to the system at the next call for or of a large buffer. */
 LEAKYRELU_API void leakyrelu_set_cache_limit(int64_t bytes);
 
 /* Of large buffers; those of the C library (while the limit is 0, or when the system refuses others) do not count. */

@@ -17,10 +17,11 @@ import numpy as np
 
 import leakyrelu
 from leakyrelu import _core
+from leakyrelu._checks import SUPPORTED
 
 CHUNK_BYTES = 4 << 20  # A multiple of 64: only the last chunk can end inside a byte of the mask.
 
-_DTYPES = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
+_DTYPES = {np.dtype(name) for name in _core.DTYPES if hasattr(np, name)}  # those that files have a name for
 
 
 def apply(
@@ -166,8 +167,7 @@ def _read_header(file: BinaryIO, path: Path) -> tuple[tuple[int, ...], bool, np.
             hint = "; pickled objects are never loaded"
         elif dtype == np.dtype("V2"):
             hint = " (.npy files do not record bfloat16: save x.astype(numpy.float32))"
-        supported = "float16, bfloat16, float32 or float64"
-        raise TypeError(f"{path}: dtype {dtype} is not supported: must be {supported}{hint}")
+        raise TypeError(f"{path}: has dtype {dtype}; supported are {SUPPORTED}{hint}")
 
     surplus = os.fstat(file.fileno()).st_size - head.tell() - math.prod(shape) * dtype.itemsize
     if surplus < 0:

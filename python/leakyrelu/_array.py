@@ -18,9 +18,9 @@ Array = TypeVar("Array")
 _UINT8 = np.dtype(np.uint8)
 _NEVER_LARGE = 1 << 20  # bytes: below, memory_stats() need not be asked
 
-# NumPy dtype -> dtype of leakyrelu.h. bfloat16 joins when the first such array comes: importing the
-# library that defines it (ml_dtypes) is left to those who use it.
-_codes = {np.dtype(name): code for name, code in _core.DTYPES.items() if name != "bfloat16"}
+# NumPy dtype -> dtype of leakyrelu.h. One joins when the first such array comes: importing the library that
+# defines bfloat16 (ml_dtypes) is left to those who use it.
+_codes: dict[np.dtype[Any], int] = {}
 _BFLOAT16 = _core.DTYPES["bfloat16"]
 _NAMES = {code: name for name, code in _core.DTYPES.items()}
 
@@ -200,8 +200,9 @@ def empty_cache() -> None:
 
     Outputs of 32 MiB and more, torch's too, lie on huge pages, and their memory is kept for reuse when
     they are freed, because fresh pages cost more time than LeakyReLU on them. Kept are no more than two
-    of the largest; what is in use and what is kept is together never more than was in use at once in the
-    last seconds; and what nothing reuses for some seconds is given back anyway.
+    of the largest; what is in use and what is kept is together never more than was in use at once
+    before. The system takes what is kept when it is short of memory; what nothing reuses for some
+    seconds is given back at the next large output or when one is freed.
     """
     _core.empty_cache()
 
@@ -293,8 +294,8 @@ def _numpy_code(dtype: np.dtype[Any], name: str) -> int:
     code = _codes.get(dtype)
     if code is not None:
         return code
-    if dtype.name == "bfloat16" and dtype.isnative:
-        return _codes.setdefault(dtype, _BFLOAT16)
+    if dtype.isnative and dtype.name in _core.DTYPES:
+        return _codes.setdefault(dtype, _core.DTYPES[dtype.name])
     order = "" if dtype.isnative else f" in {'big' if sys.byteorder == 'little' else 'little'}-endian order"
     raise TypeError(f"{name} has dtype {dtype}{order}; supported are {SUPPORTED}, in native byte order")
 

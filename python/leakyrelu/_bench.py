@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import leakyrelu
+from leakyrelu import _core
 
 SIZES = (64 << 10, 1 << 20, 16 << 20, 128 << 20)  # bytes of an array
 ROUNDS = 9
@@ -32,6 +33,15 @@ class Row(NamedTuple):
     dtype: str
     size: int
     speeds: dict[str, float]
+
+
+def target() -> str:
+    """The instruction set in use, and what LEAKYRELU_TARGET names where that is ignored."""
+    _, supported, active = _core.targets()
+    ignored = _core.ignored_target()
+    if ignored is None:
+        return active
+    return f"{active} (LEAKYRELU_TARGET={ignored!r} is ignored; it must be one of {' '.join(supported)})"
 
 
 def dtypes() -> list[np.dtype[Any]]:

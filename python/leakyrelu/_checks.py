@@ -4,7 +4,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-SUPPORTED = "float16, bfloat16, float32 and float64"
+from leakyrelu import _core
+
+*_OTHERS, _LAST = _core.DTYPES
+SUPPORTED = f"{', '.join(_OTHERS)} and {_LAST}"
 CUDA_DEVICE_TYPES = (2, 13)  # DLPack's kDLCUDA and kDLCUDAManaged
 
 Shape = tuple[int, ...]

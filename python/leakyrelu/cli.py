@@ -121,7 +121,7 @@ def bench() -> None:
     """
     from leakyrelu import _bench
 
-    click.echo(f"target: {_core.targets()[2]}, threads: {leakyrelu.get_num_threads()}")
+    click.echo(f"target: {_bench.target()}, threads: {leakyrelu.get_num_threads()}")
     click.echo(_bench.heading())
     for row in _bench.measure():
         click.echo(_bench.line(row))
@@ -135,12 +135,14 @@ def bench() -> None:
 )
 def info() -> None:
     """Tell the version, the dtypes, the SIMD targets (best first) and the threads, one a line."""
-    compiled, supported, active = _core.targets()
+    from leakyrelu import _bench
+
+    compiled, supported, _ = _core.targets()
     click.echo(f"version: {leakyrelu.__version__}")
     click.echo(f"dtypes: {' '.join(_core.DTYPES)}")
     click.echo(f"targets compiled: {' '.join(compiled)}")
     click.echo(f"targets supported: {' '.join(supported)}")
-    click.echo(f"target chosen: {active}")
+    click.echo(f"target chosen: {_bench.target()}")
     click.echo(f"threads: {leakyrelu.get_num_threads()}")
     memory = leakyrelu.memory_stats()
     click.echo(f"memory: {memory['in_use']} bytes in use, {memory['cached']} kept, {memory['limit']} kept at most")

@@ -4,20 +4,10 @@
 
 #include <cstdint>
 
+#include "checked.h"
 #include "cuda/formats.h"
 
 namespace leakyrelu::cuda {
-
-template <typename Index>
-struct WideOf;
-template <>
-struct WideOf<uint32_t> {
-  using type = uint64_t;
-};
-template <>
-struct WideOf<uint64_t> {
-  __extension__ using type = unsigned __int128;
-};
 
 // For n and divisors d (at least 1) of one bit less than Index has, N bits. With 2^s the power of two from d on, n / d
 // is n * (2^(N + s) / d) / 2^(N + s). The factor, rounded up, is exact enough, and less 2^N it fits N bits (Granlund,
@@ -28,20 +18,31 @@ class Divider {
   Divider() = default;
   explicit Divider(Index divisor) : divisor_(divisor), shift_(0) {
     while ((Index{1} << shift_) < divisor) ++shift_;
-    const Wide excess = (Wide{1} << shift_) - divisor;
-    factor_ = static_cast<Index>((excess << kBits) / divisor + 1);
+    // excess * 2^N / divisor, bit by bit: excess is less than the divisor.
+    Index rest = (Index{1} << shift_) - divisor;
+    factor_ = 0;
+    for (int bit = 0; bit < kBits; ++bit) {
+      rest *= 2;
+      const bool fits = rest >= divisor;
+      if (fits) rest -= divisor;
+      factor_ = 2 * factor_ + static_cast<Index>(fits);
+    }
+    ++factor_;
   }
 
   LEAKYRELU_INLINE Index divisor() const { return divisor_; }
 
   LEAKYRELU_INLINE Index Quotient(Index n) const {
-    const Index high = static_cast<Index>(Wide{n} * factor_ >> kBits);  // at most n, so the sum fits
-    return (high + n) >> shift_;
+    return (High(n, factor_) + n) >> shift_;  // no more than 2 * n, which fits
   }
 
  private:
-  using Wide = typename WideOf<Index>::type;
   static constexpr int kBits = 8 * sizeof(Index);
+
+  static LEAKYRELU_INLINE uint64_t High(uint64_t a, uint64_t b) { return MultiplyHigh(a, b); }
+  static LEAKYRELU_INLINE uint32_t High(uint32_t a, uint32_t b) {
+    return static_cast<uint32_t>(uint64_t{a} * b >> kBits);
+  }
 
   Index divisor_;
   Index factor_;

@@ -63,11 +63,11 @@ Contiguous<Format, mode, Index> MakeContiguous(const Job& job, const Plan& plan)
   kernel.out_vectors = true;
   if constexpr (kWritesOut<mode>) {
     kernel.out = static_cast<T*>(job.out) + plan.out_start;
-    const uint32_t beyond = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(kernel.out) % kVectorBytes);
+    const uint32_t beyond = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(kernel.out) % kVectorBytes<T>);
     if constexpr (!kWritesMask<mode>) kernel.shift = beyond / sizeof(T);
     kernel.out_vectors = kernel.shift * sizeof(T) == beyond;
   }
-  kernel.in_vectors = (reinterpret_cast<uintptr_t>(kernel.in) - kernel.shift * sizeof(T)) % kVectorBytes == 0;
+  kernel.in_vectors = (reinterpret_cast<uintptr_t>(kernel.in) - kernel.shift * sizeof(T)) % kVectorBytes<T> == 0;
   return kernel;
 }
 
@@ -131,8 +131,8 @@ auto WithFormat(const Job& job, const Plan& plan, Function launch) {
 template <class Function>
 auto WithKernel(const Job& job, const Plan& plan, Function launch) {
   switch (kDTypes[job.dtype].dtype) {
-#define LEAKYRELU_CASE(constant, name, lanes, bytes, slope) \
-  case constant:                                            \
+#define LEAKYRELU_CASE(constant, ...) \
+  case constant:                      \
     return WithFormat<Format<(constant)>>(job, plan, launch);
     LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_CASE)
 #undef LEAKYRELU_CASE

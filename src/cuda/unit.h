@@ -18,15 +18,17 @@ inline constexpr bool kWritesMask = mode == Mode::kForwardWithMask || mode == Mo
 inline constexpr uint32_t kUnit = 8;
 inline constexpr uint32_t kThreads = 256;  // of a block
 
-// What a thread loads and stores at once; addresses must be multiples of its size.
-inline constexpr uint32_t kVectorBytes = 16;
+// What a thread loads and stores at once, at most a unit; addresses must be multiples of its size.
 template <typename T>
-struct alignas(kVectorBytes) Vector {
-  T v[kVectorBytes / sizeof(T)];
+inline constexpr uint32_t kVectorBytes = kUnit * sizeof(T) < 16 ? kUnit * sizeof(T) : 16;
+template <typename T>
+struct alignas(kVectorBytes<T>) Vector {
+  T v[kVectorBytes<T> / sizeof(T)];
 };
 
-LEAKYRELU_INLINE bool IsAligned(const void* address) {
-  return reinterpret_cast<uintptr_t>(address) % kVectorBytes == 0;
+template <typename T>
+LEAKYRELU_INLINE bool IsAligned(const T* address) {
+  return reinterpret_cast<uintptr_t>(address) % kVectorBytes<T> == 0;
 }
 
 // Loops over the elements of a unit are unrolled, so that these stay in registers: an index that the compiler does not
@@ -36,7 +38,7 @@ struct Unit {
   T v[kUnit] = {};
 
   LEAKYRELU_INLINE void LoadVectors(const T* from) {
-    constexpr uint32_t kStep = kVectorBytes / sizeof(T);
+    constexpr uint32_t kStep = kVectorBytes<T> / sizeof(T);
     LEAKYRELU_UNROLL
     for (uint32_t i = 0; i < kUnit; i += kStep) {
       const Vector<T> vector = *reinterpret_cast<const Vector<T>*>(from + i);
@@ -46,7 +48,7 @@ struct Unit {
   }
 
   LEAKYRELU_INLINE void StoreVectors(T* to) const {
-    constexpr uint32_t kStep = kVectorBytes / sizeof(T);
+    constexpr uint32_t kStep = kVectorBytes<T> / sizeof(T);
     LEAKYRELU_UNROLL
     for (uint32_t i = 0; i < kUnit; i += kStep) {
       Vector<T> vector;

@@ -16,10 +16,10 @@ namespace leakyrelu::cuda {
 namespace {
 
 // What the device's conversion instructions do, asked of the oracle.
-template <oracle::DType dtype>
-float WidenAsOracle(uint16_t bits) {
+template <oracle::DType dtype, typename Storage>
+float WidenAsOracle(Storage bits) {
   static const auto kAll = [] {
-    std::array<float, 0x10000> values;
+    std::array<float, size_t{1} << (8 * sizeof(Storage))> values;
     for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(oracle::Decode(dtype, i));
     return values;
   }();
@@ -27,16 +27,16 @@ float WidenAsOracle(uint16_t bits) {
 }
 
 // Remembers answers, because the oracle searches for each.
-template <oracle::DType dtype>
-uint16_t NarrowAsOracle(float v) {
+template <oracle::DType dtype, typename Storage>
+Storage NarrowAsOracle(float v) {
   struct Answer {
     uint32_t bits = 0;  // of +0, whose answer is 0
-    uint16_t narrowed = 0;
+    Storage narrowed = 0;
   };
   static std::array<Answer, 0x10000> known;
   const uint32_t bits = std::bit_cast<uint32_t>(v);
   Answer& answer = known[(bits ^ bits >> 16) % known.size()];
-  if (answer.bits != bits) answer = {bits, static_cast<uint16_t>(oracle::Encode16(dtype, v))};
+  if (answer.bits != bits) answer = {bits, static_cast<Storage>(oracle::EncodeNarrow(dtype, v))};
   return answer.narrowed;
 }
 
@@ -44,8 +44,8 @@ uint16_t NarrowAsOracle(float v) {
 
 float Format<LEAKYRELU_FLOAT16>::Widen(uint16_t bits) { return WidenAsOracle<oracle::DType::kFloat16>(bits); }
 float Format<LEAKYRELU_BFLOAT16>::Widen(uint16_t bits) { return WidenAsOracle<oracle::DType::kBFloat16>(bits); }
-uint16_t Format<LEAKYRELU_FLOAT16>::Narrow(float v) { return NarrowAsOracle<oracle::DType::kFloat16>(v); }
-uint16_t Format<LEAKYRELU_BFLOAT16>::Narrow(float v) { return NarrowAsOracle<oracle::DType::kBFloat16>(v); }
+uint16_t Format<LEAKYRELU_FLOAT16>::Narrow(float v) { return NarrowAsOracle<oracle::DType::kFloat16, uint16_t>(v); }
+uint16_t Format<LEAKYRELU_BFLOAT16>::Narrow(float v) { return NarrowAsOracle<oracle::DType::kBFloat16, uint16_t>(v); }
 
 }  // namespace leakyrelu::cuda
 

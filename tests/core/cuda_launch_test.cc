@@ -99,11 +99,11 @@ TEST(Fits32BitsTest, ElementsAndReach) {
   EXPECT_FALSE(fits({{2, kLargest - 2, 4}, {4, 1, 1}}));
 }
 
-class GridTest : public testing::TestWithParam<leakyrelu_dtype> {};
+class GridTest : public testing::TestWithParam<leakyrelu::DTypeInfo> {};
 
 // Each element that is 1 becomes 2 if it is done once, in place with a mask of zeros.
 TEST_P(GridTest, EveryElementOnceWhateverTheBlocks) {
-  const size_t dtype = DTypeIndex(GetParam());
+  const size_t dtype = DTypeIndex(GetParam().dtype);
   const int64_t bytes = static_cast<int64_t>(leakyrelu::kDTypes[dtype].bytes);
   const uint64_t one = oracle::BitsOf(static_cast<oracle::DType>(dtype), 1.0);
   const uint64_t two = oracle::BitsOf(static_cast<oracle::DType>(dtype), 2.0);
@@ -209,8 +209,8 @@ class HugeGrid {
 };
 
 TEST_P(GridTest, TheMostElementsFor32Bits) {
-  HugeGrid contiguous(GetParam(), (int64_t{1} << 31) - 1, 1);
-  HugeGrid strided(GetParam(), int64_t{1} << 30, 2);
+  HugeGrid contiguous(GetParam().dtype, (int64_t{1} << 31) - 1, 1);
+  HugeGrid strided(GetParam().dtype, int64_t{1} << 30, 2);
   if (!contiguous || !strided) GTEST_SKIP() << "cannot map so much address space";
   ASSERT_NO_FATAL_FAILURE(contiguous.Test());
   ASSERT_NO_FATAL_FAILURE(strided.Test());
@@ -219,7 +219,7 @@ TEST_P(GridTest, TheMostElementsFor32Bits) {
 TEST_P(GridTest, MoreElementsThan32Bits) {
   for (int64_t elements : {int64_t{1} << 31, (int64_t{1} << 32) + 5, (int64_t{1} << 40) + 3}) {
     for (int64_t stride : {1, 2}) {
-      HugeGrid grid(GetParam(), elements, stride);
+      HugeGrid grid(GetParam().dtype, elements, stride);
       if (!grid) GTEST_SKIP() << "cannot map so much address space";
       ASSERT_NO_FATAL_FAILURE(grid.Test()) << elements << " elements, stride " << stride;
     }
@@ -229,7 +229,7 @@ TEST_P(GridTest, MoreElementsThan32Bits) {
 // With the grid that is really launched, where blocks go on to more tiles: those of one thread.
 TEST_P(GridTest, AThreadOf2To40Elements) {
   constexpr int64_t kElements = int64_t{1} << 40;
-  const size_t dtype = DTypeIndex(GetParam());
+  const size_t dtype = DTypeIndex(GetParam().dtype);
   const int64_t bytes = static_cast<int64_t>(leakyrelu::kDTypes[dtype].bytes);
   Space space(kElements * bytes);
   if (!space) GTEST_SKIP() << "cannot map so much address space";
@@ -249,8 +249,7 @@ TEST_P(GridTest, AThreadOf2To40Elements) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, GridTest,
-                         testing::Values(LEAKYRELU_FLOAT16, LEAKYRELU_BFLOAT16, LEAKYRELU_FLOAT32, LEAKYRELU_FLOAT64),
-                         [](const auto& info) { return std::string(leakyrelu::kDTypes[DTypeIndex(info.param)].name); });
+INSTANTIATE_TEST_SUITE_P(, GridTest, testing::ValuesIn(leakyrelu::kDTypes),
+                         [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

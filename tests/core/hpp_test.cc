@@ -1,5 +1,5 @@
-// Proves what leakyrelu.hpp adds to the C functions about a mask: its length comes from the span, an empty one is none
-// for forward and one of length 0 elsewhere, and what is wrong is said with the figures.
+// Proves what leakyrelu.hpp adds to the C functions: a type for every dtype; a mask's length, which comes from the span
+// (an empty one is none for forward and one of length 0 elsewhere); what is wrong with that, said with the figures.
 
 #include <gtest/gtest.h>
 
@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "dtypes.h"
 #include "leakyrelu/leakyrelu.hpp"
 
 namespace {
@@ -32,6 +33,17 @@ std::string MessageOf(Function function) {
 // Bit by bit, so that NaN equals itself and -0 not 0.
 bool Same(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+template <class... Type>
+bool IsOneOf(const leakyrelu::DTypeInfo& info) {
+  return ((leakyrelu::dtype_of<Type> == info.dtype && sizeof(Type) == info.bytes) || ...);
+}
+
+TEST(DTypeOfTest, EachHasAType) {
+  for (const leakyrelu::DTypeInfo& info : leakyrelu::kDTypes) {
+    EXPECT_TRUE((IsOneOf<leakyrelu::float16, leakyrelu::bfloat16, float, double>(info))) << info.name;
+  }
 }
 
 class MaskTest : public testing::Test {

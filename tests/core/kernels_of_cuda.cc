@@ -34,8 +34,8 @@ void Backward(const void* in, void* out, uint8_t* mask, size_t elements, double 
 }  // namespace
 
 std::vector<const leakyrelu::Kernels*> KernelsToTest() {
-#define LEAKYRELU_FORWARD(constant, name, lanes, bytes, slope) &Forward<constant>,
-#define LEAKYRELU_BACKWARD(constant, name, lanes, bytes, slope) &Backward<constant>,
+#define LEAKYRELU_FORWARD(constant, ...) &Forward<constant>,
+#define LEAKYRELU_BACKWARD(constant, ...) &Backward<constant>,
   static const leakyrelu::Kernels kCuda = {
       "CUDA", {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_FORWARD)}, {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_BACKWARD)}, {}, {}};
 #undef LEAKYRELU_FORWARD

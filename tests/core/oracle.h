@@ -66,7 +66,10 @@ inline double Decode(DType dtype, uint64_t bits) {
   return (bits & SignBit(dtype)) != 0 ? -value : value;
 }
 
-// The magnitudes of a 16-bit format in ascending order, so that an index is a bit pattern: 0, all finite ones, and in
+// Whether all bit patterns are few enough to try them all. Such formats are computed in float32.
+inline bool IsNarrow(DType dtype) { return FormatOf(dtype).bytes <= 2; }
+
+// The magnitudes of a narrow format in ascending order, so that an index is a bit pattern: 0, all finite ones, and in
 // infinity's place the power of two that would come next, from half the way to which on a number rounds to infinity.
 inline const std::vector<double>& Magnitudes(DType dtype) {
   static const auto make = [](DType t) {
@@ -75,13 +78,16 @@ inline const std::vector<double>& Magnitudes(DType dtype) {
     values.push_back(std::ldexp(1.0, 1 << (FormatOf(t).exponent_bits - 1)));
     return values;
   };
-  static const std::vector<double> float16 = make(DType::kFloat16);
-  static const std::vector<double> bfloat16 = make(DType::kBFloat16);
-  return dtype == DType::kFloat16 ? float16 : bfloat16;
+  static const std::vector<std::vector<double>> all = [] {
+    std::vector<std::vector<double>> found;
+    for (DType t : kDTypes) found.push_back(IsNarrow(t) ? make(t) : std::vector<double>());
+    return found;
+  }();
+  return all[static_cast<size_t>(dtype)];
 }
 
-// The 16-bit pattern nearest to `value`, ties to the even pattern; a search, no bit tricks.
-inline uint64_t Encode16(DType dtype, float value) {
+// The narrow format's pattern nearest to `value`, ties to the even pattern; a search, no bit tricks.
+inline uint64_t EncodeNarrow(DType dtype, float value) {
   const uint64_t sign = std::signbit(value) ? SignBit(dtype) : 0;
   if (std::isnan(value)) return sign | (Infinity(dtype) + 1);
   const std::vector<double>& magnitudes = Magnitudes(dtype);
@@ -100,7 +106,7 @@ inline uint64_t Encode16(DType dtype, float value) {
 
 inline bool IsPositive(DType dtype, uint64_t x) { return Decode(dtype, x) > 0; }
 
-// v * slope, rounded once to float32 or float64, and for the 16-bit formats once more to them.
+// v * slope, rounded once to float32 or float64, and for the narrow formats once more to them.
 inline uint64_t Scale(DType dtype, uint64_t v, double slope) {
   if (dtype == DType::kFloat64) {
     volatile double product = std::bit_cast<double>(v);
@@ -111,7 +117,7 @@ inline uint64_t Scale(DType dtype, uint64_t v, double slope) {
       dtype == DType::kFloat32 ? std::bit_cast<float>(static_cast<uint32_t>(v)) : static_cast<float>(Decode(dtype, v));
   product = product * static_cast<float>(slope);
   const float rounded = product;
-  return dtype == DType::kFloat32 ? std::bit_cast<uint32_t>(rounded) : Encode16(dtype, rounded);
+  return dtype == DType::kFloat32 ? std::bit_cast<uint32_t>(rounded) : EncodeNarrow(dtype, rounded);
 }
 
 inline uint64_t Backward(DType dtype, uint64_t dy, bool x_positive, double slope) {
@@ -131,7 +137,7 @@ inline bool Same(DType dtype, uint64_t a, uint64_t b) { return a == b || (IsNaN(
 inline uint64_t BitsOf(DType dtype, double value) {
   if (dtype == DType::kFloat64) return std::bit_cast<uint64_t>(value);
   if (dtype == DType::kFloat32) return std::bit_cast<uint32_t>(static_cast<float>(value));
-  return Encode16(dtype, static_cast<float>(value));
+  return EncodeNarrow(dtype, static_cast<float>(value));
 }
 
 // Where formulas and conversions go wrong: NaN, zeros, infinities, the ends of every range; each with both signs.

@@ -1,4 +1,4 @@
-// What threads_test loads and unloads: a library that has leakyrelu inside and starts its threads.
+// What processes_test loads and unloads: a library that has leakyrelu inside and starts its threads.
 
 #include <vector>
 

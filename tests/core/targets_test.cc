@@ -22,7 +22,8 @@ std::vector<std::string> SupportedNames() {
 }
 
 TEST(SupportedKernelsTest, AreAmongTheCompiledOnesInTheSameOrder) {
-  const std::vector<std::string> compiled = leakyrelu::CompiledTargets();
+  const auto targets = leakyrelu::CompiledTargets();
+  const std::vector<std::string> compiled(targets.begin(), targets.end());
   auto from = compiled.begin();
   for (const std::string& name : SupportedNames()) {
     const auto found = std::find(from, compiled.end(), name);
@@ -46,6 +47,8 @@ TEST(ActiveKernelsTest, AreTheBestUnlessTheEnvironmentNamesOthers) {
   const char* wanted = std::getenv("LEAKYRELU_TARGET");
   const bool has_wanted = wanted != nullptr && std::find(names.begin(), names.end(), wanted) != names.end();
   EXPECT_EQ(leakyrelu::ActiveKernels().target, has_wanted ? std::string(wanted) : names.front());
+  const bool ignores = wanted != nullptr && *wanted != '\0' && !has_wanted;
+  EXPECT_STREQ(leakyrelu::IgnoredTarget(), ignores ? wanted : nullptr);
 }
 
 }  // namespace

@@ -2,9 +2,6 @@
 #ifndef LEAKYRELU_TESTS_CORE_TEST_UTIL_H_
 #define LEAKYRELU_TESTS_CORE_TEST_UTIL_H_
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -20,6 +17,7 @@
 
 #include "leakyrelu/leakyrelu.h"
 #include "oracle.h"
+#include "pages.h"
 
 namespace test_util {
 
@@ -105,34 +103,7 @@ inline void SetMaskBit(std::vector<uint8_t>* mask, int64_t i) {
   byte = static_cast<uint8_t>(byte | (1 << (i % 8)));
 }
 
-// ---- Memory between two pages that nobody may touch
-
-class GuardedBuffer {
- public:
-  explicit GuardedBuffer(size_t at_least) {
-    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-    size_ = (at_least + page - 1) / page * page;
-    mapped_ = size_ + 2 * page;
-    void* memory = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) std::abort();
-    base_ = static_cast<std::byte*>(memory);
-    if (mprotect(base_, page, PROT_NONE) != 0 || mprotect(base_ + page + size_, page, PROT_NONE) != 0) std::abort();
-    begin_ = base_ + page;
-  }
-  ~GuardedBuffer() { munmap(base_, mapped_); }
-  GuardedBuffer(const GuardedBuffer&) = delete;
-  GuardedBuffer& operator=(const GuardedBuffer&) = delete;
-
-  std::byte* begin() const { return begin_; }        // right behind a guard page
-  std::byte* end() const { return begin_ + size_; }  // right before one
-  size_t size() const { return size_; }
-
- private:
-  std::byte* base_;
-  std::byte* begin_;
-  size_t size_;
-  size_t mapped_;
-};
+// ---- Memory
 
 // True if every byte of [begin, end) is the canary.
 inline bool IsUntouched(const std::byte* begin, const std::byte* end) {

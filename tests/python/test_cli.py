@@ -336,27 +336,27 @@ REFUSED: dict[str, tuple[Callable[[], bytes], list[str]]] = {
     "one byte too many": (lambda: npy(header_of("(3,)"), bytes(13)), ["has 1 bytes more", "(3,)"]),
     "int64": (
         lambda: npy(header_of("(1,)", "'<i8'"), bytes(8)),
-        ["int64", "float16, bfloat16, float32 or float64"],
+        ["int64", "float16, bfloat16, float32 and float64"],
     ),
     "bool": (
         lambda: npy(header_of("(8,)", "'|b1'"), bytes(8)),
-        ["bool", "float16, bfloat16, float32 or float64"],
+        ["bool", "float16, bfloat16, float32 and float64"],
     ),
     "complex": (
         lambda: npy(header_of("(1,)", "'<c8'"), bytes(8)),
-        ["complex64", "float32 or float64"],
+        ["complex64", "float32 and float64"],
     ),
     "long double": (
         lambda: npy(header_of("(1,)", "'<f16'"), bytes(16)),
-        ["float128", "float32 or float64"],
+        ["float128", "float32 and float64"],
     ),
     "structured": (
         lambda: npy(header_of("(1,)", "[('a', '<f4')]"), bytes(4)),
-        ["'a'", "float32 or float64"],
+        ["'a'", "float32 and float64"],
     ),
     "text array": (
         lambda: npy(header_of("(1,)", "'<U1'"), bytes(4)),
-        ["<U1", "float32 or float64"],
+        ["<U1", "float32 and float64"],
     ),
     "unknown dtype": (lambda: npy(header_of("(1,)", "'<q9'"), bytes(9)), ["is not a .npy file"]),
     "pickle": (
@@ -748,6 +748,26 @@ def test_info_tells_the_target_that_was_picked_by_hand() -> None:
         result = run("info", env=ENVIRONMENT | {"LEAKYRELU_TARGET": target})
         assert_succeeds(result)
         assert f"\ntarget chosen: {target}\n" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["avx2", "AVX2 ", "SSE5", "\udcff\n"], ids=ascii)
+def test_info_and_bench_tell_of_a_target_that_is_none(name: str) -> None:
+    """Misspelt, unknown, or no text at all: it is ignored, and not in silence."""
+    environment = ENVIRONMENT | {"LEAKYRELU_TARGET": name}
+    _, supported, _ = _core.targets()
+    note = f"{supported[0]} (LEAKYRELU_TARGET={name!r} is ignored; it must be one of {' '.join(supported)})"
+    for result, line in (
+        (run("info", env=environment), f"\ntarget chosen: {note}\n"),
+        (run_small_bench(env=environment), f"target: {note}, threads: 2\n"),
+    ):
+        assert_succeeds(result)
+        assert line in result.stdout
+
+
+def test_info_takes_an_empty_target_for_none() -> None:
+    result = run("info", env=ENVIRONMENT | {"LEAKYRELU_TARGET": ""})
+    assert_succeeds(result)
+    assert f"\ntarget chosen: {_core.targets()[1][0]}\n" in result.stdout
 
 
 def test_version() -> None:
