@@ -17,6 +17,8 @@
 namespace leakyrelu {
 namespace {
 
+constexpr DWORD kMinMaxRate = 0x10;  // JOB_OBJECT_CPU_RATE_CONTROL_MIN_MAX_RATE, which MinGW's headers lack
+
 int64_t FindCacheBytes() {
   DWORD bytes = 0;
   GetLogicalProcessorInformationEx(RelationCache, nullptr, &bytes);
@@ -67,12 +69,11 @@ int32_t FindCores() {
   GetProcessAffinityMask(GetCurrentProcess(), &mine, &machine);
   int64_t cores = mine != 0 ? std::popcount(mine) : all;
   const auto job = AskJob<JOBOBJECT_CPU_RATE_CONTROL_INFORMATION>(JobObjectCpuRateControlInformation);
-  // In ten thousandths of all processors' time.
-  int64_t rate = 0;
-  if ((job.ControlFlags & JOB_OBJECT_CPU_RATE_CONTROL_HARD_CAP) != 0) rate = job.CpuRate;
-  if ((job.ControlFlags & JOB_OBJECT_CPU_RATE_CONTROL_MIN_MAX_RATE) != 0) rate = job.MaxRate;
-  if ((job.ControlFlags & JOB_OBJECT_CPU_RATE_CONTROL_ENABLE) != 0 && rate > 0) {
-    cores = std::min(cores, (all * rate + 9999) / 10000);
+  if ((job.ControlFlags & JOB_OBJECT_CPU_RATE_CONTROL_ENABLE) != 0) {
+    int64_t rate = 0;  // of all processors' time, in ten thousandths
+    if ((job.ControlFlags & JOB_OBJECT_CPU_RATE_CONTROL_HARD_CAP) != 0) rate = job.CpuRate;
+    if ((job.ControlFlags & kMinMaxRate) != 0) rate = job.CpuRate >> 16;  // where MaxRate lies
+    if (rate > 0) cores = std::min(cores, (all * rate + 9999) / 10000);
   }
   return static_cast<int32_t>(std::max<int64_t>(1, cores));
 }

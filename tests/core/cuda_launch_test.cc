@@ -2,7 +2,6 @@
 // to 2^40 elements.
 
 #include <gtest/gtest.h>
-#include <sys/mman.h>
 
 #include <cstring>
 #include <set>
@@ -133,26 +132,6 @@ TEST_P(GridTest, EveryElementOnceWhateverTheBlocks) {
   }
 }
 
-// Address space that takes memory only where it is touched; zeros.
-class Space {
- public:
-  explicit Space(int64_t bytes)
-      : bytes_(static_cast<size_t>(bytes)),
-        data_(mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)) {}
-  ~Space() {
-    if (data_ != MAP_FAILED) munmap(data_, bytes_);
-  }
-  Space(const Space&) = delete;
-  Space& operator=(const Space&) = delete;
-
-  explicit operator bool() const { return data_ != MAP_FAILED; }
-  std::byte* data() const { return static_cast<std::byte*>(data_); }
-
- private:
-  size_t bytes_;
-  void* data_;
-};
-
 // Too many elements to do them all: the blocks at the ends of 31-bit, 32-bit and all indices, with a grid of one block
 // for each tile. Zeros with a negative slope become -0, so it shows what was done and how often.
 class HugeGrid {
@@ -204,8 +183,8 @@ class HugeGrid {
   int64_t bytes_;
   int64_t elements_;
   int64_t stride_;
-  Space space_;
-  Space mask_;
+  test_util::Space space_;
+  test_util::Space mask_;
 };
 
 TEST_P(GridTest, TheMostElementsFor32Bits) {
@@ -217,6 +196,7 @@ TEST_P(GridTest, TheMostElementsFor32Bits) {
 }
 
 TEST_P(GridTest, MoreElementsThan32Bits) {
+  if (test_util::kQemu) GTEST_SKIP() << "qemu keeps a record of every page of the address space that is mapped";
   for (int64_t elements : {int64_t{1} << 31, (int64_t{1} << 32) + 5, (int64_t{1} << 40) + 3}) {
     for (int64_t stride : {1, 2}) {
       HugeGrid grid(GetParam().dtype, elements, stride);
@@ -228,10 +208,11 @@ TEST_P(GridTest, MoreElementsThan32Bits) {
 
 // With the grid that is really launched, where blocks go on to more tiles: those of one thread.
 TEST_P(GridTest, AThreadOf2To40Elements) {
+  if (test_util::kQemu) GTEST_SKIP() << "qemu keeps a record of every page of the address space that is mapped";
   constexpr int64_t kElements = int64_t{1} << 40;
   const size_t dtype = DTypeIndex(GetParam().dtype);
   const int64_t bytes = static_cast<int64_t>(leakyrelu::kDTypes[dtype].bytes);
-  Space space(kElements * bytes);
+  test_util::Space space(kElements * bytes);
   if (!space) GTEST_SKIP() << "cannot map so much address space";
   const Job job = {Mode::kForward, dtype, space.data(), space.data(), nullptr, -1.0};
   const Kernel kernel = MakeKernel(job, PlanOf({{kElements, 1, 1}}));

@@ -2,7 +2,6 @@
 // nothing touched outside the elements, the same for any threads.
 
 #include <gtest/gtest.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <cstring>
@@ -185,10 +184,9 @@ INSTANTIATE_TEST_SUITE_P(, DriverOwnThreadsTest, testing::ValuesIn(oracle::kDTyp
 
 TEST(DriverSizeTest, ElementsFarApart) {
   constexpr int64_t kApart = int64_t{1} << 33;  // elements: 32 GiB
-  constexpr size_t kBytes = size_t{1} << 37;
-  void* memory = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) GTEST_SKIP() << "cannot map 128 GiB of address space";
-  float* x = static_cast<float*>(memory) + 2 * kApart;
+  const test_util::Space space(int64_t{1} << 37);
+  if (!space) GTEST_SKIP() << "cannot map 128 GiB of address space";
+  float* x = reinterpret_cast<float*>(space.data()) + 2 * kApart;
   x[0] = -1;
   x[-kApart] = 2;
   x[-2 * kApart] = -3;
@@ -201,7 +199,6 @@ TEST(DriverSizeTest, ElementsFarApart) {
   EXPECT_EQ(x[-kApart], 2.0f);
   EXPECT_EQ(x[-2 * kApart], -1.5f);
   EXPECT_EQ(mask, 0x02);
-  munmap(memory, kBytes);
 }
 
 TEST(DriverSizeTest, MoreThan2To31Elements) {

@@ -1,4 +1,4 @@
-// Memory between two pages that nobody may touch, and whether there is memory at an address.
+// Pages from the system, to be forbidden, touched sparsely, or asked whether they are there.
 #ifndef LEAKYRELU_TESTS_CORE_PAGES_H_
 #define LEAKYRELU_TESTS_CORE_PAGES_H_
 
@@ -8,6 +8,7 @@
 #endif
 #define WIN32_LEAN_AND_MEAN
 #include <windows.h>
+#undef MultiplyHigh  // a macro there, a function in checked.h
 #else
 #include <sys/mman.h>
 #include <unistd.h>
@@ -28,6 +29,9 @@ inline size_t PageBytes() {
 }
 
 inline void* MapZeros(size_t bytes) { return VirtualAlloc(nullptr, bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE); }
+
+// Windows promises memory for all that a program may touch: there is none of this kind.
+inline void* MapSparsely(size_t /*bytes*/) { return nullptr; }
 
 inline void Unmap(void* memory, size_t /*bytes*/) { VirtualFree(memory, 0, MEM_RELEASE); }
 
@@ -51,6 +55,12 @@ inline void* MapZeros(size_t bytes) {
   return memory != MAP_FAILED ? memory : nullptr;
 }
 
+inline void* MapSparsely(size_t bytes) {
+  constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  void* const memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, kFlags, -1, 0);
+  return memory != MAP_FAILED ? memory : nullptr;
+}
+
 inline void Unmap(void* memory, size_t bytes) { munmap(memory, bytes); }
 
 inline bool Forbid(void* memory, size_t bytes) { return mprotect(memory, bytes, PROT_NONE) == 0; }
@@ -62,6 +72,7 @@ inline bool IsMapped(const void* memory) {
 
 #endif
 
+// Memory between two pages that nobody may touch.
 class GuardedBuffer {
  public:
   explicit GuardedBuffer(size_t at_least) {
@@ -85,6 +96,24 @@ class GuardedBuffer {
   std::byte* begin_;
   size_t size_;
   size_t mapped_;
+};
+
+// Address space that takes memory only where it is touched; zeros. False if the system has none of this kind.
+class Space {
+ public:
+  explicit Space(int64_t bytes) : bytes_(static_cast<size_t>(bytes)), data_(MapSparsely(bytes_)) {}
+  ~Space() {
+    if (data_ != nullptr) Unmap(data_, bytes_);
+  }
+  Space(const Space&) = delete;
+  Space& operator=(const Space&) = delete;
+
+  explicit operator bool() const { return data_ != nullptr; }
+  std::byte* data() const { return static_cast<std::byte*>(data_); }
+
+ private:
+  size_t bytes_;
+  void* data_;
 };
 
 }  // namespace test_util
