@@ -246,14 +246,14 @@ class Walk {
 
   template <Transfer transfer>
   void Copy(Cursor* cursor, std::byte* buffer, int64_t count) const {
-    switch (job_.itemsize) {  // dtypes.h has made sure that there are no others
+    switch (job_.itemsize) {  // 8 else, by the assertion in dtypes.h
       case 1:
         return CopyRuns<transfer, uint8_t>(cursor, buffer, count);
       case 2:
         return CopyRuns<transfer, uint16_t>(cursor, buffer, count);
       case 4:
         return CopyRuns<transfer, uint32_t>(cursor, buffer, count);
-      case 8:
+      default:
         return CopyRuns<transfer, uint64_t>(cursor, buffer, count);
     }
   }

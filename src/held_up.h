@@ -35,7 +35,7 @@ class HeldUp {
   static constexpr auto kMost = std::chrono::microseconds(200);
   static constexpr int kTimes = 20;
 
-  std::atomic<Clock::duration> until_{};
+  std::atomic<Clock::duration> until_;
 };
 
 }  // namespace leakyrelu

@@ -65,7 +65,7 @@ constexpr uint16_t kCallerSleeps = UINT16_MAX;
 static_assert(sizeof(State) == 8 && std::atomic<State>::is_always_lock_free);
 
 struct alignas(64) Call {
-  std::atomic<State> state{};
+  std::atomic<State> state;
   std::atomic<bool> is_used{false};
   std::atomic<int32_t> wake_ups{0};  // of a caller that sleeps
   leakyrelu_task task{};
@@ -118,9 +118,12 @@ class Pool {
     int64_t own = 1;
     task(work, 0);
     State state;
-    for (; Step(call, &state, [](State* s) { return s->front < s->back && ++s->front != 0; }); ++own) {
-      task(work, state.front - 1);
-    }
+    const auto take_front = [](State* s) {
+      if (s->front == s->back) return false;
+      ++s->front;
+      return true;
+    };
+    for (; Step(call, &state, take_front); ++own) task(work, state.front - 1);
     if (state.inside > 0) {
       const Clock::time_point own_end = Clock::now();
       WaitForWorkers(call);
@@ -202,10 +205,10 @@ class Pool {
     }
   }
 
+  alignas(64) std::atomic<int32_t> announced_{0};
   std::atomic<int32_t> workers_{0};
   HeldUp held_up_;
-  std::atomic<Clock::duration> refused_until_{};
-  alignas(64) std::atomic<int32_t> announced_{0};
+  std::atomic<Clock::duration> refused_until_;
   Call calls_[kCalls];
 };
 

@@ -101,7 +101,7 @@ template <class Function>
 auto Call(const at::Tensor& input, Function function) {
   if (input.numel() < kGilElements && input.is_cpu()) return function(input);
   // While Python's object has one more reference, torch adds and drops its own without the GIL, which it would take.
-  const at::Tensor kept = input;
+  const at::Tensor kept = input;  // NOLINT(performance-unnecessary-copy-initialization): the copy is the reference
   const WithoutGil release;
   return function(kept);
 }
