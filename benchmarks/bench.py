@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import leakyrelu
-from benchmarks import cases, exactness, kernels, machine, memory, native, peers, training
+from benchmarks import busy, cases, exactness, kernels, machine, memory, native, peers, training
 from benchmarks.cases import Case
 from benchmarks.data import Data, as_array, same
 from benchmarks.measure import Budget, Side, measure
@@ -50,6 +50,7 @@ class Bench:
             "multiplications_a_second": {},
             "kernels": [],
             "training": [],
+            "busy": [],
             "cache": {"missing": "not measured"},
         }
         self._build = build
@@ -102,6 +103,8 @@ class Bench:
                 self.document["multiplications_a_second"][str(threads)] = rate
         with self._or_without("the kernels"):
             self.document["kernels"] = kernels.measure(self._build / "kernels_bench", self.full)
+        with self._or_without("a busy machine"):
+            self.document["busy"] = busy.measure(self.sides, self._set_num_threads, self.cores, self.full)
         for job in training_jobs(self.full, self.cores):
             with self._or_without(job.model):
                 self.document["training"].append(training.measure(job))
@@ -182,7 +185,7 @@ def run(build: Path, full: bool, console: Console) -> dict[str, Any]:
         if not full:
             text = f"With --full alone: the other sides on {cases.HUGE} elements, more sizes and layouts, one thread"
             bench.document["notes"].append(text)
-        progress.update(steps, description="kernels, training steps")
+        progress.update(steps, description="kernels, a busy machine, training steps")
         bench.measure_the_rest()
     if float(bench.document["machine"]["load at the start"]) > _BUSY:
         text = "The machine was busy at the start: a library that waits for all its threads is slowed most, by far"

@@ -72,6 +72,7 @@ def tables(document: Document) -> list[Table]:
         *over_ours(document),
         *times(document),
         *kernel_speeds(document),
+        *busy_machine(document),
         *training_steps(document),
     ]
 
@@ -185,6 +186,23 @@ def training_steps(document: Document) -> Iterator[Table]:
         yield table
 
 
+def busy_machine(document: Document) -> Iterator[Table]:
+    """For each situation the mean times by side and size."""
+    for situation in dict.fromkeys(run["situation"] for run in document["busy"]):
+        runs = [run for run in document["busy"] if run["situation"] == situation]
+        table = Table(f"Mean time of a call, float32, {situation}", ["", "threads", *map(column, runs)])
+        table.note = "In brackets: over one thread's. One run, in turn."
+        for side in dict.fromkeys(side for run in runs for side in run["means"]):
+            for threads in dict.fromkeys(threads for run in runs for threads in run["means"].get(side, {})):
+                cells = []
+                for run in runs:
+                    means = run["means"].get(side, {})
+                    over = f" ({means[threads] / means['1']:.2f})" if threads in means and "1" in means else ""
+                    cells.append(f"{duration(means[threads])}{over}" if threads in means else "")
+                table.rows.append([side, threads, *cells])
+        yield table
+
+
 def groups(document: Document) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Cases that differ in size alone, smallest first, or in layout alone."""
     found: dict[str, list[dict[str, Any]]] = {}
@@ -198,7 +216,7 @@ def groups(document: Document) -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 
 def column(result: dict[str, Any]) -> str:
-    if result["layout"] != "contiguous":
+    if result.get("layout", "contiguous") != "contiguous":
         return str(result["layout"])
     return f"{result['elements']:,}".replace(",", " ")
 

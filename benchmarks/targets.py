@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import cases, kernels, native, peers, training
+from benchmarks import busy, cases, kernels, native, peers, training
 from benchmarks.measure import Spread, ratio
 
 MIB = 2**20
@@ -131,6 +131,25 @@ def _training(document: dict[str, Any]) -> Iterator[Row]:
         yield Row(f"{what}, peak memory", run["threads"], Spread(part, part, part), 0.7, at_most=True)
 
 
+def _busy(document: dict[str, Any]) -> Iterator[Row]:
+    for run in document["busy"]:
+        if run["situation"] not in (busy.COMPUTING, busy.IN_TURN) or run["threads"] == 1:
+            continue
+        for side in busy.OURS:
+            means = run["means"].get(side)
+            if means is None:
+                continue
+            part = means[str(run["threads"])] / means["1"]
+            what = f"{run['situation']}, {_count(run['elements'])}, {side}, mean over one thread's"
+            wanted = 1.5 if side == peers.OURS_TORCH else 1.25
+            yield Row(what, run["threads"], Spread(part, part, part), wanted, at_most=True)
+        theirs, ours = (run["means"].get(side) for side in (peers.TORCH, peers.OURS_TORCH))
+        if run["situation"] == busy.COMPUTING and run["elements"] == 10**6 and theirs and ours:
+            times = theirs[str(run["threads"])] / ours[str(run["threads"])]
+            what = f"{run['situation']}, {_count(run['elements'])}, mean over torch"
+            yield Row(what, run["threads"], Spread(times, times, times), 7)
+
+
 def _cache(document: dict[str, Any]) -> Row:
     what, cache = "left resident after empty_cache()", document["cache"]
     if "missing" in cache:
@@ -143,7 +162,7 @@ def _cache(document: dict[str, Any]) -> Row:
 def rows(document: dict[str, Any]) -> list[Row]:
     """All of them, in the order in which they are wanted."""
     found = [row for wanted in _over_other_sides(document) for row in wanted.rows(document)]
-    return [*found, *_kernels(document), *_training(document), _cache(document)]
+    return [*found, *_kernels(document), *_busy(document), *_training(document), _cache(document)]
 
 
 def _count(elements: int) -> str:

@@ -21,6 +21,7 @@
 #include "checked.h"
 #include "cuda/device.h"
 #include "dtypes.h"
+#include "gil.h"
 #include "leakyrelu/cuda.h"
 #include "leakyrelu/leakyrelu.hpp"
 
@@ -132,14 +133,14 @@ class CudaArray {
     array.writable_ = true;
     // What drops an array is Python, hence with the GIL.
     array.memory_ = std::shared_ptr<void>(array.data_, [](void* data) {
-      const nb::gil_scoped_release release;
+      const WithoutGil release;
       cuda::Free(data);
     });
     return array;
   }
 
   static cuda::Error Allocate(CudaArray* array, size_t bytes) {
-    const nb::gil_scoped_release release;
+    const WithoutGil release;
     const cuda::DeviceScope scope(array->device_);
     return scope.error().message != nullptr ? scope.error() : cuda::Allocate(bytes, &array->data_);
   }
@@ -173,7 +174,7 @@ void OnDevice(const CudaArray& input, const CudaArray& output, size_t mask_bytes
   leakyrelu_status status = LEAKYRELU_OK;
   cuda::Error error;
   {
-    const nb::gil_scoped_release release;
+    const WithoutGil release;
     const cuda::DeviceScope scope(input.device());
     error = scope.error();
     if (error.message == nullptr) {

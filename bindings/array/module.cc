@@ -13,6 +13,7 @@
 
 #include "cuda.h"
 #include "dtypes.h"
+#include "gil.h"
 #include "kernels.h"
 #include "leakyrelu/leakyrelu.hpp"
 #include "memory.h"
@@ -70,7 +71,7 @@ void Forward(nb::handle x, nb::handle y, double negative_slope, nb::handle mask,
   const leakyrelu_array x_view = x_buffer.View(dtype);
   const leakyrelu_array y_view = y_buffer.View(dtype);
   const leakyrelu_status status = [&] {
-    nb::gil_scoped_release release;
+    const WithoutGil release;
     return leakyrelu_forward(&x_view, y.is_none() ? nullptr : &y_view, negative_slope, mask_buffer.bytes(),
                              mask_buffer.byte_count(), nullptr);
   }();
@@ -84,7 +85,7 @@ void Backward(nb::handle grad, nb::handle mask, nb::handle out, double negative_
   const leakyrelu_array grad_view = grad_buffer.View(dtype);
   const leakyrelu_array out_view = out_buffer.View(dtype);
   const leakyrelu_status status = [&] {
-    nb::gil_scoped_release release;
+    const WithoutGil release;
     return leakyrelu_backward(&grad_view, mask_buffer.bytes(), mask_buffer.byte_count(), &out_view, negative_slope,
                               nullptr);
   }();
@@ -166,8 +167,8 @@ NB_MODULE(_core, module) {
   module.def("ignored_target", &IgnoredTargetName);
   module.def("set_large_bytes", &SetLargeBytes);
   module.def("with_library_memory", &WithLibraryMemory, "make"_a);
-  module.def("empty_cache", &leakyrelu_empty_cache, nb::call_guard<nb::gil_scoped_release>());
-  module.def("set_cache_limit", &leakyrelu_set_cache_limit, nb::call_guard<nb::gil_scoped_release>());
+  module.def("empty_cache", &leakyrelu_empty_cache, nb::call_guard<WithoutGil>());
+  module.def("set_cache_limit", &leakyrelu_set_cache_limit, nb::call_guard<WithoutGil>());
   module.def("memory_stats", &MemoryStats);
   module.def("mask_bytes", &leakyrelu_mask_bytes, "elements"_a);
   module.def("get_num_threads", &leakyrelu_get_num_threads);

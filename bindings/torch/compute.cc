@@ -12,7 +12,12 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/safe_numerics.h>
 
+#ifndef _WIN32
+#include <pthread.h>
+#endif
+
 #include <algorithm>
+#include <atomic>
 #include <vector>
 
 #include "allocator.h"
@@ -82,11 +87,17 @@ void OnTorchsThreads(void* /*context*/, int64_t tasks, leakyrelu_task task, void
   by_torchs_threads.Note(start, own * tasks);
 }
 
+// A child of fork() has none of its parent's threads. torch's pool waits for them for ever; the library's starts anew.
+std::atomic<bool> is_forked{false};
+#ifndef _WIN32
+[[maybe_unused]] const int fork_is_noted = pthread_atfork(nullptr, nullptr, [] { is_forked = true; });
+#endif
+
 // As many threads as torch has been told to use.
 leakyrelu_executor Threads(int64_t elements) {
   if (elements < kElementsForThreads || at::in_parallel_region()) return {nullptr, OnTorchsThreads, 1};
-  const bool is_held_up = by_torchs_threads.IsOn(HeldUp::Clock::now());
-  return {nullptr, is_held_up ? leakyrelu_own_threads : OnTorchsThreads, std::max(1, at::get_num_threads())};
+  const bool on_own = is_forked.load(std::memory_order_relaxed) || by_torchs_threads.IsOn(HeldUp::Clock::now());
+  return {nullptr, on_own ? leakyrelu_own_threads : OnTorchsThreads, std::max(1, at::get_num_threads())};
 }
 
 void Check(leakyrelu_status status, const leakyrelu_array& in, size_t mask_bytes) {

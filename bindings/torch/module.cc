@@ -8,12 +8,14 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/record_function.h>
 #include <torch/csrc/Exceptions.h>
+#include <torch/csrc/PyInterpreter.h>
 #include <torch/csrc/autograd/python_cpp_function.h>
 #include <torch/csrc/autograd/python_variable.h>
-#include <torch/csrc/utils/pybind.h>
 
+#include <exception>
 #include <optional>
 
+#include "gil.h"
 #include "ops.h"
 
 namespace leakyrelu::tensors {
@@ -24,6 +26,7 @@ namespace {
 constexpr int64_t kGilElements = 16384;
 
 PyObject* fallback = nullptr;
+PyObject* default_device_mode = nullptr;
 
 struct Arguments {
   PyObject* input = nullptr;
@@ -61,6 +64,18 @@ std::optional<double> Number(PyObject* object) {
   return static_cast<double>(value);
 }
 
+// Whether torch's functions go to a mode's first. The one that sets a default device does not count: it concerns
+// functions that make tensors of nothing.
+bool IsModeActive() {
+  using Modes = at::impl::PythonTorchFunctionTLS;
+  if (!at::impl::torch_function_mode_enabled()) return false;
+  for (int64_t i = 0; i < Modes::stack_len(); ++i) {
+    PyObject* const mode = Modes::get_stack_at(i)->ptr(getPyInterpreter());
+    if (reinterpret_cast<PyObject*>(Py_TYPE(mode)) != default_device_mode) return true;
+  }
+  return false;
+}
+
 bool IsObserved() { return at::getStepCallbacksUnlessEmpty(at::RecordScope::FUNCTION).has_value(); }
 
 // By way of the dispatcher where a profiler listens, so that it sees the call.
@@ -81,11 +96,14 @@ void RecordedInPlace(const at::Tensor& input, double slope) {
   op.call(self, slope);
 }
 
+// Calls function(input) without the GIL, where that is worth it.
 template <class Function>
-auto WithoutGil(const at::Tensor& input, Function function) {
-  if (input.numel() < kGilElements && input.is_cpu()) return function();
-  const pybind11::gil_scoped_release release;
-  return function();
+auto Call(const at::Tensor& input, Function function) {
+  if (input.numel() < kGilElements && input.is_cpu()) return function(input);
+  // While Python's object has one more reference, torch adds and drops its own without the GIL, which it would take.
+  const at::Tensor kept = input;
+  const WithoutGil release;
+  return function(kept);
 }
 
 PyObject* LeakyRelu(PyObject* /*module*/, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
@@ -93,26 +111,31 @@ PyObject* LeakyRelu(PyObject* /*module*/, PyObject* const* args, Py_ssize_t narg
   try {
     Arguments arguments;
     if (Parse(args, nargs, names, &arguments) && THPVariable_CheckExact(arguments.input) &&
-        (arguments.inplace == nullptr || PyBool_Check(arguments.inplace)) && !at::impl::torch_function_mode_enabled()) {
+        (arguments.inplace == nullptr || PyBool_Check(arguments.inplace)) && !IsModeActive()) {
       const std::optional<double> slope = Number(arguments.negative_slope);
       const at::Tensor& input = THPVariable_Unpack(arguments.input);
       if (slope && arguments.inplace != Py_True && CanTake(input)) {
-        return THPVariable_Wrap(WithoutGil(input, [&] { return Recorded(input, *slope); }));
+        return THPVariable_Wrap(Call(input, [&](const at::Tensor& x) { return Recorded(x, *slope); }));
       }
       if (slope && arguments.inplace == Py_True && CanTakeInPlace(input)) {
-        WithoutGil(input, [&] { RecordedInPlace(input, *slope); });
+        Call(input, [&](const at::Tensor& x) { RecordedInPlace(x, *slope); });
         return Py_NewRef(arguments.input);
       }
     }
-    return PyObject_Vectorcall(fallback, args, static_cast<size_t>(nargs), names);
-  } catch (...) {
+  } catch (const std::exception&) {  // all that torch throws; not the end of a thread, see gil.h
     torch::translate_exception_to_python(std::current_exception());
     return nullptr;
   }
+  return PyObject_Vectorcall(fallback, args, static_cast<size_t>(nargs), names);
 }
 
 PyObject* SetFallback(PyObject* /*module*/, PyObject* function) {
   Py_XSETREF(fallback, Py_NewRef(function));
+  Py_RETURN_NONE;
+}
+
+PyObject* SetDefaultDeviceMode(PyObject* /*module*/, PyObject* mode) {
+  Py_XSETREF(default_device_mode, Py_NewRef(mode));
   Py_RETURN_NONE;
 }
 
@@ -121,6 +144,7 @@ PyMethodDef methods[] = {
      METH_FASTCALL | METH_KEYWORDS,
      "leaky_relu(input, negative_slope=0.01, inplace=False)\n--\n\nSee leakyrelu.torch.leaky_relu."},
     {"set_fallback", SetFallback, METH_O, "Sets the function that takes what leaky_relu does not."},
+    {"set_default_device_mode", SetDefaultDeviceMode, METH_O, "Sets the class of the mode that leaky_relu may ignore."},
     {nullptr, nullptr, 0, nullptr},
 };
 
@@ -130,7 +154,7 @@ PyModuleDef definition = {
 // The Python type of a result's grad_fn; without one it would be the nameless CppFunction.
 PyObject* MakeNodeType() {
   static PyTypeObject type = {PyVarObject_HEAD_INIT(nullptr, 0)};
-  torch::autograd::_initFunctionPyTypeObject(type, "LeakyReluBackward", /*function_properties=*/nullptr,
+  torch::autograd::_initFunctionPyTypeObject(type, "LeakyReluMaskBackward", /*function_properties=*/nullptr,
                                              /*function_methods=*/nullptr);
   torch::autograd::registerCppFunction(NodeType(), &type);
   return reinterpret_cast<PyObject*>(&type);
@@ -143,7 +167,7 @@ PyObject* MakeNodeType() {
 PyMODINIT_FUNC PyInit__torch() {
   PyObject* module = PyModule_Create(&leakyrelu::tensors::definition);
   if (module == nullptr) return nullptr;
-  if (PyModule_AddObjectRef(module, "LeakyReluBackward", leakyrelu::tensors::MakeNodeType()) != 0 ||
+  if (PyModule_AddObjectRef(module, "LeakyReluMaskBackward", leakyrelu::tensors::MakeNodeType()) != 0 ||
       PyModule_AddObjectRef(module, "HAS_CUDA", leakyrelu::tensors::HasCuda() ? Py_True : Py_False) != 0) {
     Py_DECREF(module);
     return nullptr;

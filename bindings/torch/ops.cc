@@ -32,12 +32,12 @@ bool HasTangent(const at::Tensor& tensor) { return tensor._fw_grad(/*level=*/0).
 
 // The backward of LeakyReLU, kept as a mask and a slope. It is linear in the gradient, so the node of its own backward
 // is of the same class and has the same mask.
-class LeakyReluBackward : public ag::Node {
+class LeakyReluMaskBackward : public ag::Node {
  public:
-  LeakyReluBackward(const at::Tensor& mask, double slope, Order order, ag::edge_list&& next_edges)
+  LeakyReluMaskBackward(const at::Tensor& mask, double slope, Order order, ag::edge_list&& next_edges)
       : ag::Node(std::move(next_edges)), mask_(mask, /*is_output=*/false), slope_(slope), order_(std::move(order)) {}
 
-  std::string name() const override { return "LeakyReluBackward"; }
+  std::string name() const override { return "LeakyReluMaskBackward"; }
 
   void release_variables() override {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -110,7 +110,7 @@ auto NodePointer(Arguments&&... arguments) {
 }
 
 auto MakeNode(const at::Tensor& input, const at::Tensor& mask, double slope, const Order& order) {
-  return NodePointer<LeakyReluBackward>(mask, slope, order, ag::collect_next_edges(input));
+  return NodePointer<LeakyReluMaskBackward>(mask, slope, order, ag::collect_next_edges(input));
 }
 
 bool CanTakeBackward(const at::Tensor& grad, const at::Tensor& mask) {
@@ -184,7 +184,7 @@ at::Tensor LeakyReluBelowAutograd(const at::Tensor& self, const at::Scalar& slop
 }
 
 at::Tensor& LeakyReluInPlaceBelowAutograd(at::Tensor& self, const at::Scalar& slope) {
-  if (!IsPlain(self) || slope.isComplex()) return at::leaky_relu_(self, slope);
+  if (!IsPlain(self) || slope.isComplex() || MayRepeatElement(self)) return at::leaky_relu_(self, slope);
   Forward(self, self, slope.toDouble(), at::Tensor(), Order());
   return self;
 }
@@ -194,7 +194,7 @@ at::Tensor& LeakyReluInPlaceBelowAutograd(at::Tensor& self, const at::Scalar& sl
 bool CanTake(const at::Tensor& input) { return (IsEager() || IsInference()) && IsPlain(input) && !HasTangent(input); }
 
 bool CanTakeInPlace(const at::Tensor& input) {
-  return IsEager() && IsPlain(input) && !HasTangent(input) && !input.is_inference();
+  return IsEager() && IsPlain(input) && !HasTangent(input) && !input.is_inference() && !MayRepeatElement(input);
 }
 
 at::Tensor EagerLeakyRelu(const at::Tensor& input, double slope) {
@@ -228,7 +228,7 @@ void EagerLeakyReluInPlace(const at::Tensor& input, double slope) {
   ag::rebase_history(input, std::move(node));
 }
 
-const std::type_info& NodeType() { return typeid(LeakyReluBackward); }
+const std::type_info& NodeType() { return typeid(LeakyReluMaskBackward); }
 
 bool HasCuda() { return kHasCuda; }
 

@@ -6,6 +6,9 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
+#include <c10/util/SmallVector.h>
+
+#include <algorithm>
 
 #include "dtypes.h"
 #include "leakyrelu/leakyrelu.h"
@@ -46,6 +49,24 @@ inline bool HasPlainKeys(const at::Tensor& tensor) {
 
 // A tensor as the core takes it.
 inline bool IsPlain(const at::Tensor& tensor) { return HasPlainKeys(tensor) && DType(tensor) != leakyrelu_dtype{}; }
+
+// False only if no two indices are the same element: each stride steps over all that the shorter ones reach. (torch
+// looks less closely before it writes; what ours refuses it may still take.)
+inline bool MayRepeatElement(const at::Tensor& tensor) {
+  if (tensor.is_non_overlapping_and_dense()) return false;
+  c10::SmallVector<int64_t, 8> dims;
+  for (int64_t dim = 0; dim < tensor.dim(); ++dim) {
+    if (tensor.size(dim) == 0) return false;
+    if (tensor.size(dim) > 1) dims.push_back(dim);
+  }
+  std::ranges::sort(dims, {}, [&](int64_t dim) { return tensor.stride(dim); });
+  int64_t reach = 0;
+  for (const int64_t dim : dims) {
+    if (tensor.stride(dim) <= reach) return true;
+    reach += (tensor.size(dim) - 1) * tensor.stride(dim);
+  }
+  return false;
+}
 
 // Names of dims, where torch has them: 2.11 does, and its autograd engine switches them off.
 template <class Key>

@@ -21,7 +21,7 @@
 #define LEAKYRELU_VERSION_MINOR 1
 #define LEAKYRELU_VERSION_PATCH 0
 
-/* Of what the shared library exports. LEAKYRELU_EXPORTS: it is being built; LEAKYRELU_SHARED: a program that uses it. On
+/* Of what the shared library exports. LEAKYRELU_EXPORTS: it is being built; LEAKYRELU_SHARED: a program uses it. On
  * Windows this makes calls direct; CMake's leakyrelu::leakyrelu sets both. */
 #if !defined(_WIN32)
 #define LEAKYRELU_API __attribute__((visibility("default")))
@@ -97,8 +97,8 @@ typedef struct leakyrelu_executor {
   int32_t num_threads;
 } leakyrelu_executor;
 
-/* The library's own threads as an executor's parallel_for: with {NULL, leakyrelu_own_threads, n} a call has at most n of
- * them, whatever leakyrelu_set_num_threads says. */
+/* The library's own threads as an executor's parallel_for: with {NULL, leakyrelu_own_threads, n} a call has at most n
+ * of them, whatever leakyrelu_set_num_threads says. */
 LEAKYRELU_API void leakyrelu_own_threads(void* context, int64_t tasks, leakyrelu_task task, void* work);
 
 /* y = x > 0 ? x : x * negative_slope, and bit i % 8 (least significant first) of mask byte i / 8 = x_i > 0, with i

@@ -52,9 +52,15 @@ template <>
 inline constexpr int dtype_of<float> = LEAKYRELU_FLOAT32;
 template <>
 inline constexpr int dtype_of<double> = LEAKYRELU_FLOAT64;
-#ifdef __FLT16_MAX__  // also std::float16_t, where there is one
+// The compiler's own, also std::float16_t where there is one. GCC before 13 has it in C++ on x86 alone, but the macro
+// on ARM too.
+#if defined(__FLT16_MAX__) && (defined(__clang__) || __GNUC__ >= 13 || defined(__SSE2__))
 template <>
 inline constexpr int dtype_of<_Float16> = LEAKYRELU_FLOAT16;
+#endif
+#ifdef __ARM_FP16_FORMAT_IEEE  // arm_neon.h's float16_t
+template <>
+inline constexpr int dtype_of<__fp16> = LEAKYRELU_FLOAT16;
 #endif
 
 template <class T>

@@ -1,4 +1,4 @@
-"""LeakyReLU for PyTorch: a drop-in that keeps one bit an element for the backward instead of the input.
+"""LeakyReLU for PyTorch: a drop-in that keeps one bit per element for the backward instead of the input.
 
 Plain tensors on the CPU are done here, and on CUDA devices where it was built with a CUDA compiler.
 Everything else (compile, export, script, fx, functional transforms, subclasses, other devices, ...) goes to
@@ -8,12 +8,15 @@ torch's own leaky_relu, so nothing works less than before.
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
-from typing import TypeVar
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from types import ModuleType
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._device import DeviceContext
 
 from leakyrelu._torch_version import TORCH_VERSION
 
@@ -24,8 +27,19 @@ if torch.__version__.split("+")[0].split(".")[:2] != TORCH_VERSION.split(".")[:2
     )
 
 from leakyrelu import _torch
+from leakyrelu._saved_bytes import SavedBytes, compared
 
-__all__ = ["LeakyReLU", "convert", "leaky_relu", "leaky_relu_", "patch", "patched", "unpatch"]
+__all__ = [
+    "LeakyReLU",
+    "SavedBytes",
+    "convert",
+    "leaky_relu",
+    "leaky_relu_",
+    "patch",
+    "patched",
+    "saved_bytes",
+    "unpatch",
+]
 
 # The operators on masks, for those who keep them themselves; see leakyrelu.leaky_relu_with_mask.
 leaky_relu_with_mask = torch.ops.leakyrelu.leaky_relu_with_mask
@@ -35,7 +49,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 _log = logging.getLogger(__name__)
 _is_dynamo_compiling = torch.compiler.is_dynamo_compiling
-_original = F.leaky_relu
+_original, _original_ = F.leaky_relu, F.leaky_relu_
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
@@ -69,12 +83,16 @@ def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
 class LeakyReLU(nn.LeakyReLU):
     """`torch.nn.LeakyReLU`, keeping a mask of ceil(n / 8) bytes for the backward.
 
-    Shape, parameters, repr and (empty) state are those of `torch.nn.LeakyReLU`.
+    Shape, parameters and (empty) state are those of `torch.nn.LeakyReLU`. Its repr starts with `leakyrelu.torch.`, and
+    the `grad_fn` of its results is a `LeakyReluMaskBackward`.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """Returns `leaky_relu(input, self.negative_slope, self.inplace)`."""
         return leaky_relu(input, self.negative_slope, self.inplace)
+
+    def _get_name(self) -> str:  # in torch's repr of modules
+        return "leakyrelu.torch.LeakyReLU" if type(self) is LeakyReLU else type(self).__name__
 
 
 def convert(model: Model) -> Model:
@@ -85,6 +103,9 @@ def convert(model: Model) -> Model:
 
     Returns:
         The model.
+
+    Warns:
+        UserWarning: There is none inside. A model may call `torch.nn.functional.leaky_relu` instead; see `patched`.
     """
     count = 0
     for module in model.modules():
@@ -92,50 +113,133 @@ def convert(model: Model) -> Model:
             module.__class__ = LeakyReLU
             count += 1
     _log.info("converted %d LeakyReLU modules", count)
+    if count == 0 and not any(type(module) is LeakyReLU for module in model.modules()):
+        warnings.warn(
+            f"convert() found no torch.nn.LeakyReLU in this {type(model).__name__} and changed nothing. If the model "
+            "calls torch.nn.functional.leaky_relu, run it within leakyrelu.torch.patched()",
+            stacklevel=2,
+        )
     return model
 
 
+_Name = tuple[ModuleType, str]
+
 _patch_lock = threading.Lock()
-_patches = 0
-_unpatched = F.leaky_relu, F.leaky_relu_  # what stood there before the first patch
+_patches: list[list[_Name]] = []  # what each patch that is not undone yet has replaced
+_before: dict[_Name, Callable[..., Any]] = {}  # what stood there before the first of them
 
 
-def patch() -> None:
+def patch(also: Iterable[ModuleType] = ()) -> None:
     """Routes `torch.nn.functional.leaky_relu` and `leaky_relu_` through this module, in the whole process.
 
     Counted: as many calls of `unpatch` undo it.
+
+    Args:
+        also: modules that have imported the functions by name (`from torch.nn.functional import leaky_relu`). Such a
+            name does not follow `torch.nn.functional`; in these modules it is replaced too, whatever it is there.
+
+    Raises:
+        TypeError: `also` is not a list, or another iterable, of modules.
+        ValueError: One of the modules has no such name.
     """
-    global _patches, _unpatched
-    with _patch_lock:
-        if _patches == 0:
-            _unpatched = F.leaky_relu, F.leaky_relu_
-            F.leaky_relu, F.leaky_relu_ = leaky_relu, leaky_relu_
-        _patches += 1
+    _replace(_modules(also))
 
 
 def unpatch() -> None:
-    """Undoes one `patch`.
+    """Undoes the last `patch`.
 
     Raises:
         RuntimeError: There is none.
     """
-    global _patches
     with _patch_lock:
-        if _patches == 0:
+        if not _patches:
             raise RuntimeError("unpatch() without a patch() before it")
-        _patches -= 1
-        if _patches == 0:
-            F.leaky_relu, F.leaky_relu_ = _unpatched
+        _restore(_patches[-1])
 
 
 @contextlib.contextmanager
-def patched() -> Iterator[None]:
-    """`patch()` for the length of a with block."""
-    patch()
+def patched(also: Iterable[ModuleType] = ()) -> Iterator[None]:
+    """`patch(also)` for the length of a with block.
+
+    Code that has run `from torch.nn.functional import leaky_relu` keeps torch's function under that name. Name its
+    module: `with patched(also=[its_module]):`.
+    """
+    names = _replace(_modules(also))
     try:
         yield
     finally:
-        unpatch()
+        with _patch_lock:
+            _restore(names)
+
+
+def _modules(also: Iterable[ModuleType]) -> list[ModuleType]:
+    if not isinstance(also, Iterable):
+        raise TypeError(f"also must be a list of modules, such as [module], not a {type(also).__name__}")
+    modules = list(also)
+    for module in modules:
+        if not isinstance(module, ModuleType):
+            raise TypeError(f"also must be a list of modules, but has a {type(module).__name__} in it")
+    return modules
+
+
+def _replace(modules: list[ModuleType]) -> list[_Name]:
+    with _patch_lock:
+        ours: dict[Callable[..., Any], Callable[..., Any]] = {_original: leaky_relu, _original_: leaky_relu_}
+        functions: dict[_Name, Callable[..., Any]] = {(F, "leaky_relu"): leaky_relu, (F, "leaky_relu_"): leaky_relu_}
+        # Where somebody has put others before.
+        ours |= {_before.get(key, getattr(*key)): function for key, function in functions.items()}
+        for module in modules:
+            found = {
+                (module, name): ours.get(value, value)
+                for name, value in vars(module).items()
+                if callable(value) and (_is_in(value, ours) or _is_in(value, ours.values()))
+            }
+            if not found:
+                raise ValueError(
+                    f"also: the module {module.__name__} has no name for torch.nn.functional.leaky_relu or "
+                    "leaky_relu_; give the modules that import them by name, others need nothing"
+                )
+            functions |= found
+        for key, function in functions.items():
+            _before.setdefault(key, getattr(*key))
+            setattr(*key, function)
+        names = list(functions)
+        _patches.append(names)
+        return names
+
+
+def _is_in(value: object, functions: Iterable[object]) -> bool:
+    return any(value is function for function in functions)
+
+
+def _restore(names: list[_Name]) -> None:
+    """Undoes the patch that has replaced `names`, but for what others have replaced too."""
+    # By identity: others may have replaced the same names.
+    del _patches[next(i for i, patch in enumerate(_patches) if patch is names)]
+    for key in names:
+        if not any(key in others for others in _patches):
+            setattr(*key, _before.pop(key))
+
+
+def saved_bytes(model: nn.Module, *inputs: Any, **keywords: Any) -> SavedBytes:
+    """How many bytes a forward keeps for the backward, with torch's own LeakyReLU and with this module's.
+
+    `print(saved_bytes(model, x))` shows it as a table. Runs `model(*inputs, **keywords)` twice, with a gradient: as if
+    nothing had been converted or patched, and within `patched()`. (Where a module has imported the function by name,
+    call this within `patched(also=[its_module])`.) Every block of memory that autograd holds when the forward
+    is done counts once; parameters, buffers and inputs do not count. What checkpointing computes again does not either.
+
+    Parameters, buffers, inputs and the states of random generators are afterwards as before.
+
+    Returns:
+        A `SavedBytes`.
+
+    Raises:
+        TypeError: `model` is not a `torch.nn.Module`.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, not a {type(model).__name__}")
+    return compared(model, inputs, keywords, patched(), {leaky_relu: _original, leaky_relu_: _original_})
 
 
 def _fallback(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
@@ -157,4 +261,5 @@ def _is_negative(negative_slope: object) -> bool:
 
 
 _torch.set_fallback(_fallback)
-torch.autograd.graph.Node.register(_torch.LeakyReluBackward)  # as torch's own nodes are
+_torch.set_default_device_mode(DeviceContext)
+torch.autograd.graph.Node.register(_torch.LeakyReluMaskBackward)  # as torch's own nodes are

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 import leakyrelu
-from benchmarks import bench, cases, exactness, measure, native, peers, plots, report, targets, training
+from benchmarks import bench, busy, cases, exactness, measure, native, peers, plots, report, targets, training
 from benchmarks.cases import Case
 from benchmarks.data import Data, as_array, normal_numbers, numpy_dtype, oracle, same
 from benchmarks.measure import Budget, Side, Spread
@@ -213,6 +214,7 @@ def empty_document() -> dict[str, Any]:
         "multiplications_a_second": {"1": 1e11, "2": 2e11},
         "kernels": [],
         "training": [],
+        "busy": [],
         "cache": {"missing": "not measured"},
     }
 
@@ -261,6 +263,18 @@ def canned_document() -> dict[str, Any]:
             "peak": {peers.TORCH: 100 << 20, peers.OURS_TORCH: 80 << 20},
         }
     ]
+    document["busy"] = [
+        {
+            "situation": busy.COMPUTING,
+            "elements": 10**6,
+            "threads": 2,
+            "means": {
+                peers.OURS_OUT: {"1": 1e-4, "2": 1.2e-4},
+                peers.OURS_TORCH: {"1": 1e-4, "2": 1.6e-4},
+                peers.TORCH: {"2": 1.6e-3},
+            },
+        }
+    ]
     document["cache"] = {"kept": 512 << 20, "left": 4096, "stats": {}}
     document["exactness"] = [
         {"side": "oneDNN", "operation": "forward", "dtype": "float32", "slope": 0.0, "differs": ["zeros", "NaN"]},
@@ -285,6 +299,9 @@ def test_wanted_figures_are_met_missed_or_not_measured_and_none_is_hidden() -> N
     assert rows["HiFi-GAN, 48 frames, training step, time over torch"].is_met
     assert rows["64 Ki in cache, forward, kernel alone, over memcpy"].is_met
     assert rows["left resident after empty_cache()"].is_met
+    assert rows["two processes computing, 1 000 000, leakyrelu, out=, mean over one thread's"].is_met
+    assert not rows["two processes computing, 1 000 000, leakyrelu.torch, mean over one thread's"].is_met
+    assert rows["two processes computing, 1 000 000, mean over torch"].is_met
 
     table = report.wanted_figures(canned_document())
     verdicts = {row[0]: row[-1] for row in table.rows}
@@ -304,7 +321,36 @@ def test_tables_say_what_was_found() -> None:
     assert tables["Kernels alone, 256KiB an array, one thread; memcpy 100.0 GB/s"].rows[0][2] == "0.90 (12.0)"
     differences = {row[0]: row[2] for row in tables["Whose bits are the oracle's"].rows}
     assert differences == {"oneDNN": "forward of float32, slope 0: zeros, NaN", "torch": "nowhere"}
+    busy_rows = tables["Mean time of a call, float32, two processes computing"].rows
+    assert busy_rows[1] == ["leakyrelu, out=", "2", "120 µs (1.20)"]
+    assert busy_rows[-1] == ["torch", "2", "1.6 ms"]
     assert [row[-1] for row in tables["Training steps, with Adam"].rows] == ["1.05 (1.02 … 1.08)", "0.80"]
+
+
+def test_a_busy_machine_is_measured_with_one_thread_and_all_and_left_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(busy, "_BLOCK_SECONDS", 0.001)
+    monkeypatch.setattr(
+        busy, "situations", lambda _: dict.fromkeys([busy.IDLE, busy.COMPUTING, busy.AFTER_MM], (5000,))
+    )
+    loads: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def start(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        loads.append(popen(*arguments, **options))
+        return loads[-1]
+
+    monkeypatch.setattr(busy.subprocess, "Popen", start)
+    sides, _ = peers.python_peers(False, 2)
+    runs = busy.measure([side for side in sides if side.name != peers.COMPILE], torch.set_num_threads, 2, False)
+    assert [run["situation"] for run in runs] == [busy.IDLE, busy.COMPUTING, busy.AFTER_MM]
+    for run in runs:
+        assert {name for name, means in run["means"].items() if set(means) == {"1", "2"}} >= {peers.OURS_TORCH}
+        assert set(run["means"][peers.TORCH]) == {"2"}
+        assert all(0 < mean < 1 for means in run["means"].values() for mean in means.values())
+    assert len(loads) == 2
+    assert all(load.returncode is not None for load in loads)
 
 
 def test_durations_have_three_digits() -> None:

@@ -80,13 +80,29 @@ def test_pkg_config(prefix: Path, library: str, tmp_path: Path, compiler: list[s
     assert run(program, env={"LD_LIBRARY_PATH": str(pkgconfig.parent)}) == output
 
 
+def c_functions() -> set[str]:
+    header = (ROOT / "include/leakyrelu/leakyrelu.h").read_text()
+    return set(re.findall(r"^LEAKYRELU_API .*?(leakyrelu_\w+)\(", header, re.MULTILINE))
+
+
 @pytest.mark.parametrize("library", ["shared"], indirect=True)
 def test_shared_library_exports_the_c_functions_and_nothing_else(prefix: Path) -> None:
     (shared,) = prefix.glob("**/libleakyrelu.so")
     lines = run("nm", "-D", "--defined-only", shared).splitlines()
     exported = {line.split()[-1].partition("@")[0] for line in lines}
-    header = (ROOT / "include/leakyrelu/leakyrelu.h").read_text()
-    assert exported == set(re.findall(r"^LEAKYRELU_API .*?(leakyrelu_\w+)\(", header, re.MULTILINE))
+    assert exported == c_functions()
+
+
+@pytest.mark.parametrize("library", ["static"], indirect=True)
+def test_only_the_c_functions_are_visible_without_a_version_script(prefix: Path) -> None:
+    """In the object files, where no linker has hidden anything; templates, which are weak, aside."""
+    (static,) = prefix.glob("**/libleakyrelu.a")
+    visible = set()
+    for line in run("readelf", "--symbols", "--wide", static).splitlines():
+        number, *fields = line.split()
+        if number.rstrip(":").isdigit() and fields[3:5] == ["GLOBAL", "DEFAULT"] and fields[5] != "UND":
+            visible.add(fields[6])
+    assert visible == c_functions()
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="there is no CUDA compiler here")

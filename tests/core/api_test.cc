@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "dtypes.h"
 #include "leakyrelu/leakyrelu.h"
 #include "test_util.h"
 
@@ -222,7 +223,8 @@ TEST_F(ApiTest, MaskOfManyBytesButOne) {
 // ---- dtypes
 
 TEST_F(ApiTest, UnknownDType) {
-  for (int32_t dtype : {0, 5, -1, std::numeric_limits<int32_t>::max(), std::numeric_limits<int32_t>::min()}) {
+  constexpr int32_t kNone = static_cast<int32_t>(leakyrelu::kNumDTypes) + 1;
+  for (int32_t dtype : {0, kNone, -1, std::numeric_limits<int32_t>::max(), std::numeric_limits<int32_t>::min()}) {
     leakyrelu_array unknown = x_;
     unknown.dtype = static_cast<leakyrelu_dtype>(dtype);
     ExpectBoth(LEAKYRELU_ERROR_DTYPE, &unknown, &y_);

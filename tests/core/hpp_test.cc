@@ -35,6 +35,29 @@ bool Same(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
+// The compilers' own types of 16 bits, as vectors of them are given.
+template <class T>
+void TestOwnFloat16() {
+  const std::vector<std::uint16_t> bits = {0x7E00, 0x0000, 0x8000, 0x7C00, 0xFC00, 0x0001, 0x8001, 0x3C00, 0xC000};
+  const std::vector<std::uint16_t> leaky = {0x7E00, 0x0000, 0x8000, 0x7C00, 0xFC00, 0x0001, 0x8000, 0x3C00, 0xBC00};
+  std::vector<T> x(bits.size());
+  std::memcpy(x.data(), bits.data(), bits.size() * sizeof(T));
+  std::vector<T> y(x.size());
+  leakyrelu::forward(x, y, {}, 0.5);
+  EXPECT_EQ(std::memcmp(y.data(), leaky.data(), leaky.size() * sizeof(T)), 0);
+}
+
+TEST(Float16Test, OfTheCompiler) {
+#if defined(__FLT16_MAX__) && (defined(__clang__) || __GNUC__ >= 13 || defined(__SSE2__))
+  TestOwnFloat16<_Float16>();
+#elif !defined(__ARM_FP16_FORMAT_IEEE)
+  GTEST_SKIP() << "this compiler has none";
+#endif
+#ifdef __ARM_FP16_FORMAT_IEEE
+  TestOwnFloat16<__fp16>();
+#endif
+}
+
 template <class... Type>
 bool IsOneOf(const leakyrelu::DTypeInfo& info) {
   return ((leakyrelu::dtype_of<Type> == info.dtype && sizeof(Type) == info.bytes) || ...);

@@ -96,6 +96,7 @@ TEST_F(MemoryTest, ForkWhileOthersAllocate) {
 
 TEST_F(MemoryTest, KeptMemoryMakesRoomWhenThereIsNoOther) {
   if (test_util::kSanitized) GTEST_SKIP() << "sanitizers need more address space than there is then";
+  if (test_util::kQemu) GTEST_SKIP() << "qemu does not pass on limits of the address space";
   void* memory = leakyrelu_alloc(256 * kMiB);
   leakyrelu_free(memory);
   EXPECT_EQ(InAChild([] {
@@ -119,6 +120,7 @@ TEST_F(MemoryTest, KeptMemoryMakesRoomWhenThereIsNoOther) {
 // ---- What is kept is the system's to take
 
 TEST_F(MemoryTest, WhatTheSystemMayNotTakeIsNotKept) {
+  if (test_util::kQemu) GTEST_SKIP() << "qemu does not pass on MADV_FREE";
   if (test_util::kSanitized) GTEST_SKIP() << "sanitizers ignore mlock()";
   void* memory = leakyrelu_alloc(4 * kMiB);
   const bool is_locked = mlock(memory, 4 * kMiB) == 0;
@@ -174,6 +176,7 @@ class ShortGroup {
 
 TEST_F(MemoryTest, TheKernelTakesWhatIsKeptWhenAGroupIsShort) {
   if (test_util::kSanitized) GTEST_SKIP() << "sanitizers need more memory than there is then";
+  if (test_util::kQemu) GTEST_SKIP() << "qemu does not pass on MADV_FREE";
   const ShortGroup group(96 * kMiB);
   if (!group.is_short()) GTEST_SKIP() << "this process may not make a control group with little memory";
   EXPECT_EQ(InAChild([&group] {

@@ -162,6 +162,18 @@ void Errors() {
   EXPECT(leakyrelu_version() != nullptr);
 }
 
+// Where there is no memory, there is none to hand out either.
+void Buffers() {
+  for (size_t bytes : {size_t{1}, size_t{1} << 20, size_t{64} << 20}) {
+    void* const memory = leakyrelu_alloc(bytes);
+    if (memory != nullptr) std::memset(memory, 1, bytes);
+    leakyrelu_free(memory);
+  }
+  leakyrelu_set_cache_limit(-1);
+  leakyrelu_empty_cache();
+  EXPECT(leakyrelu_get_memory_stats().in_use == 0);
+}
+
 }  // namespace
 
 int main() {
@@ -176,6 +188,7 @@ int main() {
   EXPECT(leakyrelu_get_num_threads() >= 1);
   EXPECT(leakyrelu_set_num_threads(4) == LEAKYRELU_OK);
   Rows(kMany, nullptr);
+  Buffers();
   is_refused = false;
   if (failures == 0) std::puts("no memory is needed");
   return failures == 0 ? 0 : 1;

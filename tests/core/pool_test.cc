@@ -25,10 +25,13 @@ void ParallelFor(leakyrelu::Split split, const Task& task) {
       nullptr, split, [](void* work, int64_t i) { (*static_cast<const Task*>(work))(i); }, const_cast<Task*>(&task));
 }
 
-// Waits for a condition that must come true; gives up, and says so, only after a time that no machine needs.
+// Long enough for a worker to come, if none of the processors is taken; then the test tries again.
+constexpr auto kTurn = std::chrono::milliseconds(20);
+
+// Waits for a condition; gives up, and says so, after a time that no machine needs, or after `most`.
 template <class Condition>
-bool WaitFor(Condition condition) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+bool WaitFor(Condition condition, std::chrono::milliseconds most = std::chrono::minutes(1)) {
+  const auto end = std::chrono::steady_clock::now() + most;
   while (!condition()) {
     if (std::chrono::steady_clock::now() > end) return false;
     std::this_thread::sleep_for(std::chrono::microseconds(100));
@@ -49,14 +52,10 @@ bool HasHelp() {
   std::atomic<bool> is_helped{false};
   ParallelFor({2, 2}, [&](int64_t) {
     if (std::this_thread::get_id() != caller) is_helped = true;
-    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
-    while (!is_helped && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    WaitFor([&] { return is_helped.load(); }, kTurn);
   });
   return is_helped;
 }
-
-// After the other tests, in which callers were held up on purpose.
-void WaitForHelp() { ASSERT_TRUE(WaitFor(HasHelp)); }
 
 TEST(PoolTest, DoesEachTaskOnce) {
   for (int64_t threads = 2; threads <= kThreads; ++threads) {
@@ -78,36 +77,45 @@ TEST(PoolTest, MoreCallersThanCalls) {
 }
 
 TEST(PoolTest, CallerDoesWhatAWorkerInsideATaskLeaves) {
-  WaitForHelp();
   constexpr int kTasks = 8;
   const std::thread::id caller = std::this_thread::get_id();
-  std::atomic<int> done{0};
-  std::atomic<bool> has_worker{false};
   bool are_others_done = false;
-  ParallelFor({2, kTasks}, [&](int64_t i) {
-    if (i == 0) {
-      EXPECT_TRUE(WaitFor([&] { return has_worker.load(); }));
-    } else if (std::this_thread::get_id() != caller) {
-      has_worker = true;
-      are_others_done = WaitFor([&] { return done == kTasks - 1; });
-    }
-    ++done;
-  });
+  const auto has_worker = [&] {
+    std::atomic<int> done{0};
+    std::atomic<bool> is_inside{false};
+    ParallelFor({2, kTasks}, [&](int64_t i) {
+      if (i == 0) {
+        WaitFor([&] { return is_inside.load(); }, kTurn);
+      } else if (std::this_thread::get_id() != caller) {
+        is_inside = true;
+        are_others_done = WaitFor([&] { return done == kTasks - 1; });
+      }
+      ++done;
+    });
+    EXPECT_EQ(done, kTasks);
+    return is_inside.load();
+  };
+  ASSERT_TRUE(WaitFor(has_worker));
   EXPECT_TRUE(are_others_done);
-  EXPECT_EQ(done, kTasks);
 }
 
 TEST(PoolTest, CallerWaitsForNoWorkerThatIsBusyElsewhere) {
-  WaitForHelp();
   std::atomic<int> inside{0};
+  std::atomic<bool> are_all_inside{false};  // all workers, and `other`
   std::atomic<bool> is_over{false};
   std::thread other([&] {
-    ParallelFor({kThreads, kThreads}, [&](int64_t) {
-      ++inside;
-      EXPECT_TRUE(WaitFor([&] { return is_over.load(); }));
-    });
+    while (!is_over) {
+      ParallelFor({kThreads, kThreads}, [&](int64_t) {
+        ++inside;
+        if (WaitFor([&] { return inside == kThreads; }, kTurn)) {
+          are_all_inside = true;
+          EXPECT_TRUE(WaitFor([&] { return is_over.load(); }));
+        }
+        --inside;
+      });
+    }
   });
-  EXPECT_TRUE(WaitFor([&] { return inside == kThreads; }));  // all workers, and `other`
+  EXPECT_TRUE(WaitFor([&] { return are_all_inside.load(); }));
   EXPECT_TRUE(DoesEachOnce({kThreads, 100}));
   is_over = true;
   other.join();
@@ -115,7 +123,7 @@ TEST(PoolTest, CallerWaitsForNoWorkerThatIsBusyElsewhere) {
 
 TEST(PoolTest, NoMoreThreadsThanAskedFor) {
   for (int64_t threads = 2; threads <= kThreads; ++threads) {
-    WaitForHelp();
+    ASSERT_TRUE(WaitFor(HasHelp));
     std::atomic<int> inside{0};
     std::atomic<int> most{0};
     ParallelFor({threads, 64}, [&](int64_t) {
@@ -129,17 +137,19 @@ TEST(PoolTest, NoMoreThreadsThanAskedFor) {
 }
 
 TEST(PoolTest, HeldUpCallerGoesWithoutHelpForAWhile) {
-  WaitForHelp();
   const std::thread::id caller = std::this_thread::get_id();
-  std::atomic<bool> has_worker{false};
-  ParallelFor({2, 8}, [&](int64_t i) {
-    if (i == 0) {
-      EXPECT_TRUE(WaitFor([&] { return has_worker.load(); }));
-    } else if (std::this_thread::get_id() != caller && !has_worker.exchange(true)) {
-      // Longer than the caller's tasks, of which the first is long too.
-      std::this_thread::sleep_for(std::chrono::milliseconds(200));
-    }
-  });
+  const auto is_held_up = [&] {
+    std::atomic<bool> has_worker{false};
+    ParallelFor({2, 8}, [&](int64_t i) {
+      if (i == 0) {
+        WaitFor([&] { return has_worker.load(); }, kTurn);
+      } else if (std::this_thread::get_id() != caller && !has_worker.exchange(true)) {
+        std::this_thread::sleep_for(20 * kTurn);  // longer than the caller's tasks, of which the first is long too
+      }
+    });
+    return has_worker.load();
+  };
+  ASSERT_TRUE(WaitFor(is_held_up));
   EXPECT_FALSE(HasHelp());
   EXPECT_TRUE(DoesEachOnce({kThreads, 100}));
   EXPECT_TRUE(WaitFor(HasHelp));

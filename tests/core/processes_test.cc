@@ -49,6 +49,7 @@ class ForkTest : public testing::Test {
  protected:
   void SetUp() override {
     if (test_util::kThreadSanitizer) GTEST_SKIP() << "ThreadSanitizer does not follow threads into a child";
+    if (test_util::kQemu) GTEST_SKIP() << "qemu fails where the child of a process with threads starts some";
     ASSERT_EQ(leakyrelu_set_num_threads(4), LEAKYRELU_OK);
     ASSERT_TRUE(ComputesRightly(kLarge, 0.5f, nullptr));
   }
@@ -178,6 +179,7 @@ class AloneTest : public testing::Test {
  protected:
   void SetUp() override {
     if (test_util::kThreadSanitizer) GTEST_SKIP() << "ThreadSanitizer has a thread of its own";
+    if (test_util::kQemu) GTEST_SKIP() << "qemu has a thread of its own, and the kernel cannot start a program for it";
   }
 };
 

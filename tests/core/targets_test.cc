@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iostream>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -30,6 +32,15 @@ TEST(SupportedKernelsTest, AreAmongTheCompiledOnesInTheSameOrder) {
     ASSERT_NE(found, compiled.end()) << name;
     from = found + 1;
   }
+}
+
+// LEAKYRELU_TARGET chooses by them. Printed for tests/cross/aarch64.sh.
+TEST(SupportedKernelsTest, HaveNamesOfTheirOwn) {
+  const std::vector<std::string> names = SupportedNames();
+  EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), names.size());
+  std::cout << "Kernels, best first:";
+  for (const std::string& name : names) std::cout << " " << name;
+  std::cout << "\n";
 }
 
 TEST(SupportedKernelsTest, EndWithTheOneThatNeedsNoInstructionSet) {

@@ -52,6 +52,13 @@ inline constexpr int kThinning = 1;
 #endif
 inline constexpr bool kSanitized = kThinning > 1;
 
+// Whether the processor is one of qemu's, which runs a program as a part of itself and asks the kernel in its place.
+#if defined(LEAKYRELU_TESTS_QEMU)
+inline constexpr bool kQemu = true;
+#else
+inline constexpr bool kQemu = false;
+#endif
+
 // What memory that must stay as it is gets filled with.
 inline constexpr std::byte kCanary{0xA5};
 

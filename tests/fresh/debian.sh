@@ -30,7 +30,9 @@ pip_settings() {
 }
 
 # The files and folders of this machine that they name; of an index's the folder above, which has the packages.
-pip_paths() { pip_settings | sed 's/^[^=]*=//' | tr ' ' '\n' | sed -n 's/^file:\(.*\)\/[^/]\+\/*$/\1/; s/^\/\+/\//p' | sort -u; }
+pip_paths() {
+  pip_settings | sed 's/^[^=]*=//' | tr ' ' '\n' | sed -n 's/^file:\(.*\)\/[^/]\+\/*$/\1/; s/^\/\+/\//p' | sort -u
+}
 
 in_debian() { chroot "$root" "$@"; }
 
@@ -46,6 +48,7 @@ make_debian() {
   debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" "$(mirror)"
   mount -t proc proc "$root/proc"
   mount --rbind /dev "$root/dev"
+  echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/no-sync" # which nobody needs of what is thrown away
   apt-config dump Acquire >"$root/etc/apt/apt.conf.d/99host"
   for path in $(pip_paths); do
     if [[ -d $path ]]; then

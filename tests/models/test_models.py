@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
 import leakyrelu.torch
-from leakyrelu.torch import convert, patched
+from leakyrelu._saved_bytes import recorded
+from leakyrelu.torch import convert, patched, saved_bytes
 
 MIB = 2**20
 
@@ -76,28 +77,16 @@ class Step(NamedTuple):
 def step(case: Case, way: Way) -> Step:
     """Runs a copy of the model, so that buffers start out the same, forward and backward."""
     model, x = copy.deepcopy(case.model), case.input.clone().requires_grad_()
-    outside = storages([x, *model.parameters(), *model.buffers()])
-    inside: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        inside.update(storages([tensor]))
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    outside = [x, *model.parameters(), *model.buffers()]
+    with recorded() as saved:
         model, result = way(model, x)
-    kept = sum(size for key, size in inside.items() if key not in outside)
+    kept = saved.bytes(outside)
 
     outputs = [result] if isinstance(result, Tensor) else list(result)
     torch.autograd.backward(outputs, [weights(output) for output in outputs])
     gradients = [parameter.grad for parameter in (x, *model.parameters())]
     assert all(gradient is not None for gradient in gradients)
     return Step(outputs, [g for g in gradients if g is not None], kept)
-
-
-def storages(tensors: Iterable[Tensor]) -> dict[int, int]:
-    """Bytes of each memory block under the tensors, by its identity: shared ones count once."""
-    memory = (tensor.untyped_storage() for tensor in tensors)
-    return {block._cdata: block.nbytes() for block in memory}
 
 
 def weights(output: Tensor) -> Tensor:
@@ -130,11 +119,10 @@ def test_same_bits_from_less_memory(case: Callable[[], Case], way: Way) -> None:
     theirs, ours = step(made, native), step(made, way)
     assert_same_bits(ours.outputs, theirs.outputs)
     assert_same_bits(ours.gradients, theirs.gradients)
-    print(
-        f"kept for backward: {theirs.kept / MIB:.1f} MiB natively, {ours.kept / MIB:.1f} MiB ours, "
-        f"{ours.kept / theirs.kept:.3f}"
-    )
-    assert ours.kept <= made.limit * theirs.kept
+    saved = saved_bytes(made.model, made.input.clone().requires_grad_())
+    print(f"\n{saved}")  # README's table
+    assert (saved.torch, saved.ours) == (theirs.kept, ours.kept)
+    assert saved.ratio <= made.limit
 
 
 def resident() -> int:
@@ -208,10 +196,9 @@ def test_in_place_before_a_layer_that_keeps_its_input(way: Way) -> None:
     theirs, ours = step(case, native), step(case, way)
     assert_same_bits(ours.outputs, theirs.outputs)
     assert_same_bits(ours.gradients, theirs.gradients)
-    print(
-        f"kept for backward: {theirs.kept / MIB:.1f} MiB natively, {ours.kept / MIB:.1f} MiB ours, "
-        f"{ours.kept / theirs.kept:.3f}"
-    )
+    saved = saved_bytes(model, case.input.clone().requires_grad_())
+    print(f"\n{saved}")  # README's table
+    assert (saved.torch, saved.ours) == (theirs.kept, ours.kept)
     assert ours.kept == theirs.kept + mask_bytes(copy.deepcopy(model), case.input)
 
 

@@ -2,11 +2,12 @@
 
 import threading
 import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
-from tensor_cases import DTYPES, assert_same, filled
+from tensor_cases import DTYPES, assert_same, filled, specials
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -425,12 +426,60 @@ def test_in_place_is_refused_where_torch_refuses_it(case: str, slope: float) -> 
     assert actual[0] == expected[0], (actual, expected)
 
 
-def test_in_place_is_refused_where_elements_overlap() -> None:
-    """torch does not look closely enough and scales some of them twice."""
-    x = -torch.ones(10)
-    with pytest.raises(RuntimeError):
-        leaky_relu_(x.as_strided((4, 3), (2, 1)))
-    assert_same(x, -torch.ones(10))
+OVERLAPPING = {
+    "as_strided": lambda x: x.as_strided((4, 3), (2, 1)),
+    "unfold": lambda x: x.unfold(0, 4, 2),
+    "unfold_transposed": lambda x: x.unfold(0, 4, 2).t(),
+    "as_strided_odd": lambda x: x.as_strided((2, 3), (3, 2)),  # strides that do not nest, yet no element twice
+}
+
+
+@pytest.mark.parametrize("make", OVERLAPPING.values(), ids=OVERLAPPING.keys())
+@pytest.mark.parametrize(
+    "inplace", [leaky_relu_, lambda x, slope: LeakyReLU(slope, True)(x)], ids=["function", "module"]
+)
+def test_in_place_over_a_view_that_overlaps_itself_is_torchs(make: Callable, inplace: Callable) -> None:
+    actual, expected = (specials(torch.float32) for _ in range(2))
+    assert inplace(make(actual), 0.5) is not None
+    F.leaky_relu_(make(expected), 0.5)
+    assert_same(actual, expected)
+
+
+def test_in_place_over_a_view_that_overlaps_itself_has_torchs_gradient() -> None:
+    def gradient(function: Callable) -> Tensor:
+        x = specials(torch.float32).requires_grad_()
+        y = function(OVERLAPPING["unfold"](x * 1), 0.5)
+        return torch.autograd.grad(y.sum(), x)[0]
+
+    assert_same(gradient(leaky_relu_), gradient(F.leaky_relu_))
+
+
+def test_in_place_of_the_operators_over_a_view_that_overlaps_itself() -> None:
+    for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
+        with mode():
+            actual, expected = (specials(torch.float32) for _ in range(2))
+            torch.ops.leakyrelu.leaky_relu_(OVERLAPPING["unfold"](actual), 0.5)
+            torch.ops.aten.leaky_relu_(OVERLAPPING["unfold"](expected), 0.5)
+            assert_same(actual, expected)
+
+
+NOT_OVERLAPPING = {
+    "slice": lambda x: x[:, ::2],
+    "column": lambda x: x[1:, :, 3],
+    "permuted": lambda x: x.permute(2, 0, 1)[::3],
+    "empty": lambda x: x[:0, ::2],
+    "dim_of_one": lambda x: x[:, :1].expand(6, 1, 10)[::2],
+    "one_element": lambda x: x[2, 3, 4],
+}
+
+
+@pytest.mark.parametrize("make", NOT_OVERLAPPING.values(), ids=NOT_OVERLAPPING.keys())
+def test_in_place_over_any_other_view_is_ours(make: Callable) -> None:
+    saved: list[Tensor] = []
+    view = make(leaf(6, 8, 10) * 1)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: (saved.append(t), t)[1], lambda t: t):
+        leaky_relu_(view)
+    assert [t.dtype for t in saved] == [torch.uint8]
 
 
 @pytest.mark.parametrize("case", ["leaf", "view_of_leaf", "one_of_several_views", "unbind"])
@@ -514,7 +563,7 @@ def test_anomaly_mode_names_the_node_that_made_nan() -> None:
         with torch.autograd.set_detect_anomaly(True):
             x = leaf(5)
             y = leaky_relu(x, float("nan")).sum()
-            with pytest.raises(RuntimeError, match=r"LeakyReluBackward.*returned nan"):
+            with pytest.raises(RuntimeError, match=r"LeakyReluMaskBackward.*returned nan"):
                 y.backward()
 
 
@@ -575,8 +624,8 @@ def test_retain_grad_of_an_intermediate_in_place() -> None:
 def test_graph_can_be_walked() -> None:
     x = leaf(5)
     node = ours(x).grad_fn
-    assert node.name() == "LeakyReluBackward"
-    assert repr(node).startswith("<LeakyReluBackward ")
+    assert node.name() == "LeakyReluMaskBackward"
+    assert repr(node).startswith("<LeakyReluMaskBackward ")
     assert isinstance(node, torch.autograd.graph.Node)
     ((parent, index),) = node.next_functions
     assert index == 0

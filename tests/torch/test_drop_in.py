@@ -5,7 +5,9 @@ import io
 import logging
 import pickle
 import threading
+import warnings
 from collections.abc import Iterator
+from types import ModuleType
 
 import pytest
 import torch
@@ -28,7 +30,7 @@ def no_trace() -> Iterator[None]:
 
 def is_ours(y: Tensor) -> bool:
     """By the node that stays for backward."""
-    return y.grad_fn.name() == "LeakyReluBackward"
+    return y.grad_fn.name() == "LeakyReluMaskBackward"
 
 
 def leaf() -> Tensor:
@@ -39,9 +41,23 @@ def leaf() -> Tensor:
 
 
 @pytest.mark.parametrize("args", [(), (0.2,), (0.2, True), (-1,), (0, False)])
-def test_repr(args: tuple) -> None:
-    assert repr(LeakyReLU(*args)) == repr(nn.LeakyReLU(*args))
-    assert repr(nn.Sequential(LeakyReLU(*args))) == repr(nn.Sequential(nn.LeakyReLU(*args)))
+def test_repr_says_whose_it_is(args: tuple) -> None:
+    theirs, ours = nn.LeakyReLU(*args), LeakyReLU(*args)
+    assert repr(ours) == f"leakyrelu.torch.{theirs!r}"
+    assert repr(nn.Sequential(ours)) == repr(nn.Sequential(theirs)).replace("LeakyReLU", "leakyrelu.torch.LeakyReLU")
+    assert repr(convert(nn.Sequential(theirs))) == repr(nn.Sequential(ours))
+
+
+def test_repr_of_a_subclass_is_its_own() -> None:
+    class Mine(LeakyReLU):
+        pass
+
+    assert repr(Mine()) == "Mine(negative_slope=0.01)"
+
+
+def test_grad_fn_says_whose_it_is() -> None:
+    assert repr(leaky_relu(leaf()).grad_fn).startswith("<LeakyReluMaskBackward ")
+    assert F.leaky_relu(leaf()).grad_fn.name() == "LeakyReluBackward0"
 
 
 def test_is_a_torch_leaky_relu() -> None:
@@ -250,6 +266,22 @@ def test_convert_with_an_overridden_forward_on_the_instance() -> None:
     assert_same(convert(model)(leaf()), leaf() * 7)
 
 
+@pytest.mark.parametrize("make", [lambda: nn.Sequential(nn.ReLU()), lambda: nn.Sequential(Special()), nn.ReLU])
+def test_convert_warns_if_there_is_none(make) -> None:
+    for _ in range(2):  # each call
+        with pytest.warns(UserWarning, match=r"no torch.nn.LeakyReLU .*patched\(\)") as warned:
+            model = convert(make())
+        assert [w.filename for w in warned] == [__file__]
+        assert type(model).__name__ in str(warned[0].message)
+
+
+def test_convert_does_not_warn_if_there_is_one() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        convert(convert(Block()))
+        convert(nn.LeakyReLU())
+
+
 # ---- patched
 
 
@@ -352,6 +384,92 @@ def test_patched_is_a_decorator_too() -> None:
     assert run()
 
 
+# ---- patched(also=...)
+
+
+def importer(code: str = "from torch.nn.functional import leaky_relu, leaky_relu_") -> ModuleType:
+    """A module that has imported the functions by name."""
+    module = ModuleType("importer")
+    exec(code, vars(module))
+    return module
+
+
+def test_patched_does_not_reach_names_in_other_modules() -> None:
+    module = importer()
+    with patched():
+        assert module.leaky_relu is ORIGINAL
+
+
+def test_patched_also_mends_names() -> None:
+    module = importer()
+    renamed = importer("from torch.nn.functional import leaky_relu as lrelu\nother = leaky_relu = 7")
+    with patched(also=[module, renamed]):
+        assert is_ours(module.leaky_relu(leaf(), 0.2))
+        assert is_ours(module.leaky_relu_(leaf() * 1, 0.2))
+        assert is_ours(renamed.lrelu(leaf()))
+        assert is_ours(F.leaky_relu(leaf()))
+        assert (renamed.other, renamed.leaky_relu) == (7, 7)
+    assert (module.leaky_relu, module.leaky_relu_, renamed.lrelu) == (ORIGINAL, ORIGINAL_, ORIGINAL)
+
+
+def test_patch_also_and_unpatch() -> None:
+    module = importer()
+    patch([module])
+    assert module.leaky_relu is leaky_relu
+    unpatch()
+    assert module.leaky_relu is ORIGINAL
+
+
+def test_patched_also_nests_and_interleaves() -> None:
+    one, two = importer(), importer()
+    with patched():
+        with patched(also=[one]):
+            with patched(also=[one, two]):
+                assert (one.leaky_relu, two.leaky_relu) == (leaky_relu, leaky_relu)
+            assert (one.leaky_relu, two.leaky_relu) == (leaky_relu, ORIGINAL)
+        assert one.leaky_relu is ORIGINAL
+        assert F.leaky_relu is leaky_relu
+    first, second = patched(also=[one]), patched(also=[one])
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert one.leaky_relu is leaky_relu
+    second.__exit__(None, None, None)
+    assert one.leaky_relu is ORIGINAL
+
+
+def test_patched_also_takes_what_is_ours_already_and_functional_itself() -> None:
+    with patched():
+        module = importer()
+    with patched(also=[module, F, module]):
+        assert module.leaky_relu is leaky_relu
+    assert module.leaky_relu is leaky_relu
+    assert F.leaky_relu is ORIGINAL
+
+
+def test_patched_also_ends_with_an_error() -> None:
+    module = importer()
+    with pytest.raises(KeyError), patched(also=[module]):
+        raise KeyError
+    assert module.leaky_relu is ORIGINAL
+
+
+@pytest.mark.parametrize("also", [importer(), None, 1, ["torch"], [F, None]], ids=repr)
+def test_also_is_a_list_of_modules(also: object) -> None:
+    for start in (patch, lambda also: patched(also=also).__enter__()):
+        with pytest.raises(TypeError, match="also must be a list of modules"):
+            start(also)
+
+
+def test_also_without_such_a_name() -> None:
+    good, bad = importer(), ModuleType("without")
+    with pytest.raises(ValueError, match=r"also: the module without has no name for .*leaky_relu"):
+        patch([good, bad])
+    assert (good.leaky_relu, F.leaky_relu) == (ORIGINAL, ORIGINAL)
+    with pytest.raises(RuntimeError, match="patch"):
+        unpatch()
+
+
 def test_signature_and_names() -> None:
     """What inspect, IDEs and torch.overrides ask."""
     import inspect
@@ -361,10 +479,12 @@ def test_signature_and_names() -> None:
     assert leaky_relu.__name__ == "leaky_relu"
     assert set(leakyrelu.torch.__all__) == {
         "LeakyReLU",
+        "SavedBytes",
         "convert",
         "leaky_relu",
         "leaky_relu_",
         "patch",
         "patched",
+        "saved_bytes",
         "unpatch",
     }

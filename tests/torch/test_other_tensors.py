@@ -1,6 +1,8 @@
 """Proves that modes, subclasses and other kinds of tensors are handled as by torch."""
 
+import contextlib
 import warnings
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -10,9 +12,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.testing._internal.logging_tensor import LoggingTensor, LoggingTensorMode
 from torch.testing._internal.two_tensor import TwoTensor
+from torch.utils._device import DeviceContext
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from leakyrelu.torch import LeakyReLU, leaky_relu, leaky_relu_
+from leakyrelu.torch import LeakyReLU, leaky_relu, leaky_relu_, patched
 
 by_slope = pytest.mark.parametrize("slope", [0.3, -0.3])
 by_inplace = pytest.mark.parametrize("inplace", [False, True], ids=["", "inplace"])
@@ -77,6 +80,49 @@ def test_default_device_is_no_obstacle(inplace: bool, requires_grad: bool, slope
     assert_same(y, F.leaky_relu(x, slope))
     if requires_grad:
         assert_same(x.grad, torch.autograd.grad(F.leaky_relu(x, slope).sum(), x)[0])
+
+
+@contextlib.contextmanager
+def default_device() -> Iterator[None]:
+    torch.set_default_device("cpu")
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+
+
+@pytest.mark.parametrize(
+    "context", [default_device, lambda: torch.device("cpu"), lambda: DeviceContext("cpu")], ids=["set", "with", "mode"]
+)
+@by_inplace
+def test_default_device_is_no_end_of_the_saving(context: Callable, inplace: bool) -> None:
+    with context():
+        y = leaky_relu(values(5).requires_grad_() * 1, 0.2, inplace)
+        z = LeakyReLU(0.2, inplace)(values(5).requires_grad_() * 1)
+        with patched():
+            f = F.leaky_relu(values(5).requires_grad_() * 1, 0.2, inplace)
+    assert [t.grad_fn.name() for t in (y, z, f)] == ["LeakyReluMaskBackward"] * 3
+
+
+def test_default_device_and_another_mode_is_torchs() -> None:
+    seen = []
+
+    class Record(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            seen.append(function)
+            return function(*args, **(kwargs or {}))
+
+    class Derived(DeviceContext):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            seen.append(function)
+            return super().__torch_function__(function, types, args, kwargs)
+
+    for enter in (lambda: Record(), lambda: Derived("cpu")):
+        seen.clear()
+        with torch.device("cpu"), enter():
+            y = leaky_relu(values(5).requires_grad_())
+        assert F.leaky_relu in seen
+        assert y.grad_fn.name() == "LeakyReluBackward0"
 
 
 @by_slope

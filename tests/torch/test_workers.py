@@ -1,5 +1,9 @@
-"""Proves that processes forked for a DataLoader can call it, threads or not in the parent."""
+"""Proves that forked processes, such as a DataLoader's, can call it, threads or not in the parent."""
 
+import multiprocessing
+
+import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from tensor_cases import assert_same
@@ -44,3 +48,30 @@ def test_parent_works_on_after_the_fork() -> None:
         pass
     x = values(0)
     assert_same(leaky_relu(x), F.leaky_relu(x))
+
+
+def in_the_child(x: Tensor, dy: Tensor) -> None:
+    for _ in range(3):
+        y = leaky_relu(x, 0.5)
+        (dx,) = torch.autograd.grad(y, x, dy)
+        values, positive = x.detach().numpy(), x.detach().numpy() > 0
+        assert (y.detach().numpy() == np.where(positive, values, values / 2)).all()
+        assert (dx.numpy() == np.where(positive, dy.numpy(), dy.numpy() / 2)).all()
+
+
+@pytest.mark.parametrize("before", [F.leaky_relu, leaky_relu], ids=["torch", "ours"])
+def test_a_child_of_a_process_whose_threads_torch_has_started(before) -> None:
+    """torch's own operations wait there for ever (hence NumPy's); these do not."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    x, dy = values(0).requires_grad_(), values(1)
+    before(x)
+    child = multiprocessing.get_context("fork").Process(target=in_the_child, args=(x, dy))
+    child.start()
+    child.join(30)
+    torch.set_num_threads(threads)
+    hangs = child.is_alive()
+    child.kill()
+    child.join(30)
+    assert not hangs
+    assert child.exitcode == 0

@@ -1,4 +1,5 @@
-# Cross-compiles for 64-bit ARM with Debian's compiler and runs the tests under qemu, whose processor QEMU_CPU names.
+# Cross-compiles for 64-bit ARM with Debian's compiler and runs the tests under qemu, on the processor that the
+# environment variable QEMU_CPU names (see aarch64.sh).
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)

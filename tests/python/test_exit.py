@@ -1,0 +1,30 @@
+"""The interpreter ends while other threads are inside a call: the process still ends as it should."""
+
+import pytest
+from exits import failed_exits
+
+SETUP = """
+import leakyrelu, numpy as np
+x = np.linspace(-1, 1, 100_000, dtype=np.float32)
+y = np.empty_like(x)
+mask = leakyrelu.leaky_relu_with_mask(x)[1]
+"""
+
+CALLS = {
+    "out": "leakyrelu.leaky_relu(x, out=y)",
+    "fresh": "leakyrelu.leaky_relu(x)",
+    "inplace": "leakyrelu.leaky_relu(y, inplace=True)",
+    "with_mask": "leakyrelu.leaky_relu_with_mask(x, out=y)",
+    "backward": "leakyrelu.leaky_relu_backward(x, mask, out=y)",
+    "empty_cache": "leakyrelu.empty_cache()",
+    "set_cache_limit": "leakyrelu.set_cache_limit(1 << 20)",
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_daemon_threads_inside_one_function(name: str) -> None:
+    assert failed_exits(SETUP, [CALLS[name]] * 3, rounds=5) == []
+
+
+def test_daemon_threads_inside_all_functions() -> None:
+    assert failed_exits(SETUP, list(CALLS.values())) == []
