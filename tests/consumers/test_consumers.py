@@ -97,11 +97,8 @@ def test_shared_library_exports_the_c_functions_and_nothing_else(prefix: Path) -
 def test_only_the_c_functions_are_visible_without_a_version_script(prefix: Path) -> None:
     """In the object files, where no linker has hidden anything; templates, which are weak, aside."""
     (static,) = prefix.glob("**/libleakyrelu.a")
-    visible = set()
-    for line in run("readelf", "--symbols", "--wide", static).splitlines():
-        number, *fields = line.split()
-        if number.rstrip(":").isdigit() and fields[3:5] == ["GLOBAL", "DEFAULT"] and fields[5] != "UND":
-            visible.add(fields[6])
+    symbols = run("readelf", "--symbols", "--wide", static)
+    visible = set(re.findall(r" GLOBAL +DEFAULT +\d+ (\w+)$", symbols, re.MULTILINE))
     assert visible == c_functions()
 
 
