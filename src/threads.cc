@@ -55,8 +55,8 @@ constexpr auto kSpin = std::chrono::microseconds(50);
 constexpr auto kRefused = std::chrono::seconds(1);
 
 // What is left of a call, and who is in.
-struct State {
-  uint16_t front;  // tasks [front, back) are left
+struct alignas(8) State {  // or Clang calls a library for each step
+  uint16_t front;          // tasks [front, back) are left
   uint16_t back;
   uint16_t inside;  // workers
   uint16_t places;  // for more workers; kCallerSleeps: no task is left, and the caller sleeps until all are out
