@@ -175,7 +175,7 @@ void Forward(const at::Tensor& input, const at::Tensor& output, double slope, co
       const c10::DeviceGuard current(input.device());
       const Operands arrays(input, output, order);
       const leakyrelu_array &in = arrays.in.array, &out = arrays.out.array;
-      const cudaStream_t stream = CurrentStream(input.device());
+      cudaStream_t stream = CurrentStream(input.device());
       return CheckCuda(leakyrelu_cuda_forward(&in, &out, slope, bits(), mask_bytes, stream), in, mask_bytes);
     }
   }
@@ -212,7 +212,7 @@ void Backward(const at::Tensor& grad, const at::Tensor& mask, const at::Tensor& 
       const c10::DeviceGuard current(grad.device());
       const Operands arrays(grad, result, order);
       const leakyrelu_array &in = arrays.in.array, &out = arrays.out.array;
-      const cudaStream_t stream = CurrentStream(grad.device());
+      cudaStream_t stream = CurrentStream(grad.device());
       return CheckCuda(leakyrelu_cuda_backward(&in, bits(), mask_bytes, &out, slope, stream), in, mask_bytes);
     }
   }
