@@ -52,7 +52,8 @@ def run(code: str, **environment: str) -> str:
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     without = {name: value for name, value in os.environ.items() if name != "LEAKYRELU_CACHE_LIMIT"}
     result = subprocess.run(
-        [sys.executable, "-c", prelude + textwrap.dedent(code)],
+        # Python from 3.12 on warns of each fork() beside threads, which are what is tested.
+        [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", prelude + textwrap.dedent(code)],
         env=without | threads | environment,
         capture_output=True,
         text=True,
