@@ -1,123 +1,156 @@
-// leakyrelu._core: hands NumPy arrays to the C functions, and other libraries' arrays to NumPy and back by DLPack.
+// leakyrelu._core: the functions on arrays, from the arguments to the result, and the library's state.
 //
-// No arithmetic and no stride logic. leakyrelu/_array.py is the only caller and says what is wrong with one array
-// (kind, dtype, read-only); what is wrong between two of them, or with memory, the C functions say.
+// leakyrelu/__init__.py has their signatures and says what they do; array.h knows whose array is where. What is wrong
+// between two arrays' memory, the C functions say.
 
 #include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
-#include <nanobind/stl/vector.h>
 
+#include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <string>
-#include <vector>
 
+#include "array.h"
 #include "cuda.h"
 #include "dtypes.h"
 #include "gil.h"
 #include "kernels.h"
 #include "leakyrelu/leakyrelu.hpp"
 #include "memory.h"
-#include "numpy_memory.h"
 
 namespace nb = nanobind;
-using namespace nb::literals;
 
-namespace leakyrelu {
+namespace leakyrelu::arrays {
 namespace {
 
-// A NumPy array's memory, held by the buffer protocol (which hands over any dtype as long as nobody asks for its name).
-class Buffer {
- public:
-  Buffer(nb::handle array, int flags) {
-    if (array.is_none()) return;
-    if (PyObject_GetBuffer(array.ptr(), &buffer_, flags | PyBUF_STRIDES) != 0) throw nb::python_error();
-    for (int i = 0; i < buffer_.ndim; ++i) {
-      if (buffer_.strides[i] % buffer_.itemsize != 0) {
-        PyBuffer_Release(&buffer_);
-        throw nb::value_error(
-            "an array's strides are not multiples of its element size (a field of a packed structure?); copy it with "
-            "numpy.ascontiguousarray");
-      }
-      strides_[i] = buffer_.strides[i] / buffer_.itemsize;
-    }
+double ToSlope(nb::handle value) {
+  // True is nearly always inplace=True in the wrong place.
+  if (PyBool_Check(value.ptr()) || IsNumpyBool(value)) {
+    PyErr_Format(PyExc_TypeError, "negative_slope must be a number, not %S; did you mean inplace=%S?", value.ptr(),
+                 value.ptr());
+    throw nb::python_error();
   }
-  ~Buffer() { PyBuffer_Release(&buffer_); }  // does nothing for None
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
-
-  uint8_t* bytes() const { return static_cast<uint8_t*>(buffer_.buf); }
-  size_t byte_count() const { return static_cast<size_t>(buffer_.len); }
-
-  leakyrelu_array View(int32_t dtype) const {
-    static_assert(sizeof(Py_ssize_t) == sizeof(int64_t));
-    return {buffer_.buf, static_cast<leakyrelu_dtype>(dtype), buffer_.ndim,
-            reinterpret_cast<const int64_t*>(buffer_.shape), strides_};
+  const double slope = BehindBarrier([&] { return PyFloat_AsDouble(value.ptr()); });
+  if (slope != -1.0 || PyErr_Occurred() == nullptr) return slope;
+  if (PyErr_ExceptionMatches(PyExc_OverflowError) != 0) {
+    PyErr_Clear();
+    PyErr_Format(PyExc_ValueError, "negative_slope is too large for float64: %R", value.ptr());
+  } else if (PyErr_ExceptionMatches(PyExc_TypeError) != 0 || PyErr_ExceptionMatches(PyExc_ValueError) != 0) {
+    PyErr_Clear();
+    const nb::object name = GetAttribute(value.type(), "__name__");
+    PyErr_Format(PyExc_TypeError, "negative_slope must be a number, not %S", name.ptr());
   }
+  throw nb::python_error();
+}
 
- private:
-  Py_buffer buffer_ = {};
-  int64_t strides_[PyBUF_MAX_NDIM];
+// A tensor of PyTorch's has autograd to it, and is leakyrelu.torch's.
+bool IsTensor(nb::handle x) { return !IsNumpy(x) && IsInstanceOf(x, "torch", "Tensor"); }
+
+nb::object OnTensor(const char* function, const nb::tuple& arguments) {
+  const nb::object module = nb::steal(BehindBarrier([] { return PyImport_ImportModule("leakyrelu.torch"); }));
+  if (!module.is_valid()) throw nb::python_error();
+  return CallPython(GetAttribute(module, function), arguments);
+}
+
+nb::object Into(nb::handle out, const nb::object& tensor) {
+  return out.is_none() ? tensor : CallPython(GetAttribute(out, "copy_"), nb::make_tuple(tensor));
+}
+
+// Calls compute(), which returns a status, for an input and a mask of so many bytes. Letting the GIL go takes as long
+// as some thousands of elements, so calls with fewer keep it.
+template <class Compute>
+void Run(const Place& place, const Array& input, size_t mask_bytes, Compute compute) {
+  constexpr int64_t kFew = 4096;
+  std::optional<WithoutGil> release;
+  if (place.is_cuda() || input.elements() > kFew) release.emplace();
+  const leakyrelu_status status = compute();
+  release.reset();
+  if (status == LEAKYRELU_OK) return;
+  if constexpr (kHasCuda) {
+    if (status == LEAKYRELU_ERROR_CUDA) ThrowCudaError();
+  }
+  throw nb::value_error(detail::message(status, input.View(), mask_bytes).c_str());
+}
+
+// y and, if it is kept, the mask; tensors are not for it.
+struct Outputs {
+  nb::object y;
+  nb::object mask;
 };
 
-void Check(leakyrelu_status status, const leakyrelu_array& in, const Buffer& mask) {
-  if (status != LEAKYRELU_OK) throw nb::value_error(detail::message(status, in, mask.byte_count()).c_str());
+Outputs Forward(nb::handle x, nb::handle negative_slope, nb::handle out, const char* out_name, bool keep_mask) {
+  const double slope = ToSlope(negative_slope);
+  const Place place(x, "x", {out});
+  const Array input(x, "x", place, false);
+  input.RequireInput();
+  std::optional<Array> output;
+  if (out.is_none()) {
+    output.emplace(input, place);
+  } else {
+    output.emplace(out, out_name, place, true);
+    output->RequireOutputOf(input);
+  }
+  std::optional<Array> mask;
+  const size_t mask_bytes = keep_mask ? leakyrelu_mask_bytes(input.elements()) : 0;
+  if (keep_mask) mask.emplace(mask_bytes, place);
+  const leakyrelu_array in = input.View();
+  const leakyrelu_array y = output->View();
+  uint8_t* const bits = keep_mask ? mask->bytes() : nullptr;
+  Run(place, input, mask_bytes, [&] {
+    if constexpr (kHasCuda) {
+      if (place.is_cuda()) return CudaForward(in, y, slope, bits, mask_bytes, place);
+    }
+    return leakyrelu_forward(&in, &y, slope, bits, mask_bytes, nullptr);
+  });
+  return {out.is_none() ? output->Made(place) : nb::borrow(out), keep_mask ? mask->Made(place) : nb::none()};
 }
 
-// y, mask: None for none.
-void Forward(nb::handle x, nb::handle y, double negative_slope, nb::handle mask, int32_t dtype) {
-  const Buffer x_buffer(x, PyBUF_SIMPLE);
-  const Buffer y_buffer(y, PyBUF_WRITABLE);
-  const Buffer mask_buffer(mask, PyBUF_WRITABLE);
-  const leakyrelu_array x_view = x_buffer.View(dtype);
-  const leakyrelu_array y_view = y_buffer.View(dtype);
-  const leakyrelu_status status = [&] {
-    const WithoutGil release;
-    return leakyrelu_forward(&x_view, y.is_none() ? nullptr : &y_view, negative_slope, mask_buffer.bytes(),
-                             mask_buffer.byte_count(), nullptr);
-  }();
-  Check(status, x_view, mask_buffer);
+nb::object LeakyReLU(nb::handle x, nb::handle negative_slope, nb::handle inplace, nb::handle out) {
+  const int is_inplace = PyObject_IsTrue(inplace.ptr());
+  if (is_inplace < 0) throw nb::python_error();
+  if (is_inplace != 0 && !out.is_none()) {
+    throw nb::value_error("inplace=True and out are both given; give one of them");
+  }
+  if (IsTensor(x)) return Into(out, OnTensor("leaky_relu", nb::make_tuple(x, negative_slope, inplace)));
+  return is_inplace != 0 ? Forward(x, negative_slope, x, "x", false).y
+                         : Forward(x, negative_slope, out, "out", false).y;
 }
 
-void Backward(nb::handle grad, nb::handle mask, nb::handle out, double negative_slope, int32_t dtype) {
-  const Buffer grad_buffer(grad, PyBUF_SIMPLE);
-  const Buffer mask_buffer(mask, PyBUF_SIMPLE);
-  const Buffer out_buffer(out, PyBUF_WRITABLE);
-  const leakyrelu_array grad_view = grad_buffer.View(dtype);
-  const leakyrelu_array out_view = out_buffer.View(dtype);
-  const leakyrelu_status status = [&] {
-    const WithoutGil release;
-    return leakyrelu_backward(&grad_view, mask_buffer.bytes(), mask_buffer.byte_count(), &out_view, negative_slope,
-                              nullptr);
-  }();
-  Check(status, grad_view, mask_buffer);
+nb::object LeakyReLUWithMask(nb::handle x, nb::handle negative_slope, nb::handle out) {
+  if (IsTensor(x)) {
+    const nb::object both = OnTensor("leaky_relu_with_mask", nb::make_tuple(x, negative_slope));
+    return nb::make_tuple(Into(out, both[0]), both[1]);
+  }
+  const Outputs outputs = Forward(x, negative_slope, out, "out", true);
+  return nb::make_tuple(outputs.y, outputs.mask);
 }
 
-constexpr nb::dlpack::dtype kBFloat16 = {static_cast<uint8_t>(nb::dlpack::dtype_code::Bfloat), 16, 1};
-
-// A NumPy array over the memory of an object that speaks DLPack, bfloat16 as uint16, and whether it was bfloat16.
-template <class Array, class NumpyArray>
-nb::tuple FromDlpack(const Array& source) {
-  const bool is_bfloat16 = source.dtype() == kBFloat16;
-  const std::vector<size_t> shape(source.shape_ptr(), source.shape_ptr() + source.ndim());
-  // The exporter's memory lives as long as this copy of the handle.
-  const nb::capsule owner(new Array(source), [](void* array) noexcept { delete static_cast<Array*>(array); });
-  const NumpyArray view(source.data(), source.ndim(), shape.data(), owner, source.stride_ptr(),
-                        is_bfloat16 ? nb::dtype<uint16_t>() : source.dtype());
-  return nb::make_tuple(nb::cast(view), is_bfloat16);
-}
-
-// Only DLPack 1.0 can say that memory may be written to; an exporter that speaks less is read-only, as it is for NumPy.
-nb::tuple WritableFromDlpack(nb::handle source) {
-  const nb::object capsule = source.attr("__dlpack__")("max_version"_a = nb::make_tuple(1, 0));
-  if (!PyCapsule_IsValid(capsule.ptr(), "dltensor_versioned")) throw nb::type_error("not DLPack 1.0");
-  return FromDlpack<nb::ndarray<nb::device::cpu>, nb::ndarray<nb::numpy>>(
-      nb::cast<nb::ndarray<nb::device::cpu>>(capsule));
-}
-
-// An object that exports the memory of a uint16 array as bfloat16 by DLPack.
-nb::ndarray<nb::array_api> BFloat16ToDlpack(const nb::ndarray<uint16_t, nb::device::cpu>& array, nb::handle owner) {
-  const std::vector<size_t> shape(array.shape_ptr(), array.shape_ptr() + array.ndim());
-  return {array.data(), array.ndim(), shape.data(), owner, array.stride_ptr(), kBFloat16};
+nb::object LeakyReLUBackward(nb::handle grad, nb::handle mask, nb::handle negative_slope, nb::handle out) {
+  if (IsTensor(grad)) return Into(out, OnTensor("leaky_relu_backward", nb::make_tuple(grad, mask, negative_slope)));
+  const double slope = ToSlope(negative_slope);
+  const Place place(grad, "grad", {mask, out});
+  const Array input(grad, "grad", place, false);
+  input.RequireInput();
+  const Array bits(mask, "mask", place, false);
+  bits.RequireMask();
+  std::optional<Array> output;
+  if (out.is_none()) {
+    output.emplace(input, place);
+  } else {
+    output.emplace(out, "out", place, true);
+    output->RequireOutputOf(input);
+  }
+  const auto mask_bytes = static_cast<size_t>(bits.elements());
+  const leakyrelu_array in = input.View();
+  const leakyrelu_array dx = output->View();
+  Run(place, input, mask_bytes, [&] {
+    if constexpr (kHasCuda) {
+      if (place.is_cuda()) return CudaBackward(in, bits.bytes(), mask_bytes, dx, slope, place);
+    }
+    return leakyrelu_backward(&in, bits.bytes(), mask_bytes, &dx, slope, nullptr);
+  });
+  return out.is_none() ? output->Made(place) : nb::borrow(out);
 }
 
 nb::dict DTypes() {
@@ -157,29 +190,27 @@ NB_MODULE(_core, module) {
   ImportNumpy();
   module.attr("__version__") = leakyrelu_version();
   module.attr("DTYPES") = DTypes();
-  module.def("forward", &Forward, "x"_a, "y"_a.none(), "negative_slope"_a, "mask"_a.none(), "dtype"_a);
-  module.def("backward", &Backward, "grad"_a, "mask"_a, "out"_a, "negative_slope"_a, "dtype"_a);
-  module.def("readable_from_dlpack", &FromDlpack<nb::ndarray<nb::ro, nb::device::cpu>, nb::ndarray<nb::ro, nb::numpy>>,
-             "source"_a.noconvert());
-  module.def("writable_from_dlpack", &WritableFromDlpack, "source"_a);
-  module.def("bfloat16_to_dlpack", &BFloat16ToDlpack, "array"_a.noconvert(), "owner"_a);
+  module.attr("SUPPORTED") = SupportedDTypes();
+  module.attr("HAS_CUDA") = kHasCuda;
+  // No names of arguments: leakyrelu/__init__.py has them, and positions are looked at faster.
+  const auto any = [] { return nb::arg().none(); };
+  module.def("leaky_relu", &LeakyReLU, any(), any(), any(), any());
+  module.def("leaky_relu_with_mask", &LeakyReLUWithMask, any(), any(), any());
+  module.def("leaky_relu_backward", &LeakyReLUBackward, any(), any(), any(), any());
+  module.def("to_slope", &ToSlope, any());
   module.def("targets", &Targets);
   module.def("ignored_target", &IgnoredTargetName);
   module.def("set_large_bytes", &SetLargeBytes);
-  module.def("with_library_memory", &WithLibraryMemory, "make"_a);
   module.def("empty_cache", &leakyrelu_empty_cache, nb::call_guard<WithoutGil>());
   module.def("set_cache_limit", &leakyrelu_set_cache_limit, nb::call_guard<WithoutGil>());
   module.def("memory_stats", &MemoryStats);
-  module.def("mask_bytes", &leakyrelu_mask_bytes, "elements"_a);
+  module.def("mask_bytes", &leakyrelu_mask_bytes);
   module.def("get_num_threads", &leakyrelu_get_num_threads);
   module.def("set_num_threads", [](int32_t num_threads) {
     const leakyrelu_status status = leakyrelu_set_num_threads(num_threads);
     if (status != LEAKYRELU_OK) throw nb::value_error(leakyrelu_status_message(status));
   });
-#ifdef LEAKYRELU_CUDA
-  BindCuda(module);
-#endif
 }
 
 }  // namespace
-}  // namespace leakyrelu
+}  // namespace leakyrelu::arrays

@@ -17,7 +17,6 @@ import numpy as np
 
 import leakyrelu
 from leakyrelu import _core
-from leakyrelu._checks import SUPPORTED
 
 CHUNK_BYTES = 4 << 20  # A multiple of 64: only the last chunk can end inside a byte of the mask.
 
@@ -167,7 +166,7 @@ def _read_header(file: BinaryIO, path: Path) -> tuple[tuple[int, ...], bool, np.
             hint = "; pickled objects are never loaded"
         elif dtype == np.dtype("V2"):
             hint = " (.npy files do not record bfloat16: save x.astype(numpy.float32))"
-        raise TypeError(f"{path}: has dtype {dtype}; supported are {SUPPORTED}{hint}")
+        raise TypeError(f"{path}: has dtype {dtype}; supported are {_core.SUPPORTED}{hint}")
 
     surplus = os.fstat(file.fileno()).st_size - head.tell() - math.prod(shape) * dtype.itemsize
     if surplus < 0:

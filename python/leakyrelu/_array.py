@@ -1,35 +1,12 @@
-"""The functions on arrays: checks with names in their messages, fresh outputs, the way to and from other libraries.
+"""The functions on arrays: what they take, give and raise. They are C++ from here on, in `leakyrelu._core`."""
 
-All work on a NumPy view of the caller's memory; the arithmetic is behind `leakyrelu._core`.
-"""
-
-import sys
-from collections.abc import Callable
-from typing import Any, NamedTuple, SupportsFloat, SupportsIndex, TypeVar
+from typing import Any, SupportsFloat, SupportsIndex, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from leakyrelu import _core
-from leakyrelu._checks import CUDA_DEVICE_TYPES, SUPPORTED, is_dense, library_of, require_mask, require_same
 
 Array = TypeVar("Array")
-
-_UINT8 = np.dtype(np.uint8)
-_NEVER_LARGE = 1 << 20  # bytes: below, memory_stats() need not be asked
-
-# NumPy dtype -> dtype of leakyrelu.h. One joins when the first such array comes: importing the library that
-# defines bfloat16 (ml_dtypes) is left to those who use it.
-_codes: dict[np.dtype[Any], int] = {}
-_BFLOAT16 = _core.DTYPES["bfloat16"]
-_NAMES = {code: name for name, code in _core.DTYPES.items()}
-
-
-class _View(NamedTuple):
-    """An array's memory as NumPy sees it. bfloat16 of another library is uint16, for NumPy has none of its own."""
-
-    array: NDArray[Any]
-    code: int  # dtype of leakyrelu.h
 
 
 def leaky_relu(
@@ -67,22 +44,7 @@ def leaky_relu(
         MemoryError: there is no memory for the result.
         RuntimeError: CUDA refuses.
     """
-    if inplace and out is not None:
-        raise ValueError("inplace=True and out are both given; give one of them")
-    if _is_tensor(x):
-        tensor: Array = _into(out, _tensors().leaky_relu(x, negative_slope, inplace))
-        return tensor
-    slope = _to_slope(negative_slope)
-    if inplace:
-        out = x
-    out_name = "x" if inplace else "out"
-    if _is_on_cuda(x):
-        on_device: Array = _cuda().forward(x, slope, out, out_name, keep_mask=False)[0]
-        return on_device
-    source = _readable(x, "x")
-    target = _output(source, out, out_name, "x")
-    _core.forward(source.array, target, slope, None, source.code)
-    result: Array = _like(x, target, source.code) if out is None else out
+    result: Array = _core.leaky_relu(x, negative_slope, inplace, out)
     return result
 
 
@@ -104,20 +66,8 @@ def leaky_relu_with_mask(
     Raises:
         TypeError, ValueError, MemoryError, RuntimeError: as for `leaky_relu`.
     """
-    if _is_tensor(x):
-        tensor, bits = _tensors().leaky_relu_with_mask(x, negative_slope)
-        return _into(out, tensor), bits
-    slope = _to_slope(negative_slope)
-    if _is_on_cuda(x):
-        on_device: tuple[Array, Array] = _cuda().forward(x, slope, out, "out", keep_mask=True)
-        return on_device
-    source = _readable(x, "x")
-    target = _output(source, out, "out", "x")
-    size = _core.mask_bytes(source.array.size)
-    mask = _allocate(size, lambda: np.empty(size, _UINT8))
-    _core.forward(source.array, target, slope, mask, source.code)
-    y: Array = _like(x, target, source.code) if out is None else out
-    return y, _like(x, mask, None)
+    result: tuple[Array, Array] = _core.leaky_relu_with_mask(x, negative_slope, out)
+    return result
 
 
 def leaky_relu_backward(
@@ -145,18 +95,7 @@ def leaky_relu_backward(
         ValueError: as for `leaky_relu`, and where `mask` has not one byte for 8 elements of `grad`,
             is not contiguous or shares memory with `out`.
     """
-    if _is_tensor(grad):
-        tensor: Array = _into(out, _tensors().leaky_relu_backward(grad, mask, negative_slope))
-        return tensor
-    slope = _to_slope(negative_slope)
-    if _is_on_cuda(grad):
-        on_device: Array = _cuda().backward(grad, mask, slope, out)
-        return on_device
-    source = _readable(grad, "grad")
-    bits = _readable_mask(mask)
-    target = _output(source, out, "out", "grad")
-    _core.backward(source.array, bits, target, slope, source.code)
-    result: Array = _like(grad, target, source.code) if out is None else out
+    result: Array = _core.leaky_relu_backward(grad, mask, negative_slope, out)
     return result
 
 
@@ -169,7 +108,7 @@ class LeakyReLU:
     """
 
     def __init__(self, negative_slope: SupportsFloat | SupportsIndex = 0.01, inplace: bool = False) -> None:
-        self.negative_slope = _to_slope(negative_slope)
+        self.negative_slope = _core.to_slope(negative_slope)
         self.inplace = inplace
 
     def __call__(self, x: Array) -> Array:
@@ -242,141 +181,3 @@ def _to_int(value: Any, name: str, smallest: int, largest: int) -> int:
     if not smallest <= value <= largest:
         raise ValueError(f"{name} is {value}; it must be at least {smallest} and at most {largest}")
     return int(value)
-
-
-def _is_tensor(x: Any) -> bool:
-    torch = sys.modules.get("torch")  # who has a tensor has imported it
-    return torch is not None and isinstance(x, torch.Tensor)
-
-
-def _tensors() -> Any:
-    from leakyrelu import torch
-
-    return torch
-
-
-def _is_on_cuda(x: Any) -> bool:
-    """Whether an array says that it is in the memory of a CUDA device."""
-    if isinstance(x, np.ndarray | np.generic):
-        return False
-    try:
-        return int(x.__dlpack_device__()[0]) in CUDA_DEVICE_TYPES
-    except Exception:
-        return False  # asked again, where its memory is needed
-
-
-def _cuda() -> Any:
-    from leakyrelu import _cuda
-
-    return _cuda
-
-
-def _into(out: Any, result: Any) -> Any:
-    """What a call on a tensor returns: `result`, or `out` with its values."""
-    return result if out is None else out.copy_(result)
-
-
-def _to_slope(value: SupportsFloat | SupportsIndex) -> float:
-    # True is nearly always inplace=True in the wrong place; strings would pass through float().
-    if isinstance(value, bool | np.bool_):
-        raise TypeError(f"negative_slope must be a number, not {value}; did you mean inplace={value}?")
-    if isinstance(value, str | bytes | bytearray):
-        raise TypeError(f"negative_slope must be a number, not {type(value).__name__}")
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"negative_slope must be a number, not {type(value).__name__}") from None
-    except OverflowError:
-        raise ValueError(f"negative_slope is too large for float64: {value!r}") from None
-
-
-def _numpy_code(dtype: np.dtype[Any], name: str) -> int:
-    code = _codes.get(dtype)
-    if code is not None:
-        return code
-    if dtype.isnative and dtype.name in _core.DTYPES:
-        return _codes.setdefault(dtype, _core.DTYPES[dtype.name])
-    order = "" if dtype.isnative else f" in {'big' if sys.byteorder == 'little' else 'little'}-endian order"
-    raise TypeError(f"{name} has dtype {dtype}{order}; supported are {SUPPORTED}, in native byte order")
-
-
-def _from_dlpack(x: Any, name: str, writable: bool) -> tuple[NDArray[Any], bool]:
-    """A NumPy view of an array of another library, and whether it is bfloat16."""
-    if not hasattr(type(x), "__dlpack__"):
-        raise TypeError(
-            f"{name} must be a NumPy array or one that speaks DLPack, not {type(x).__name__}; numpy.asarray makes one"
-        )
-    if getattr(x, "requires_grad", False):
-        raise TypeError(f"{name} requires a gradient, which would be lost; pass {name}.detach()")
-    try:
-        return (_core.writable_from_dlpack if writable else _core.readable_from_dlpack)(x)
-    except Exception:
-        pass  # asked again, to hear why
-    try:
-        device = tuple(map(int, x.__dlpack_device__()))
-        x.__dlpack__()
-    except Exception as error:
-        raise TypeError(f"{name} does not give access to its memory by DLPack: {error}") from error
-    if device[0] != 1:
-        raise TypeError(
-            f"{name} is on DLPack device {device}; it must be on the CPU, (1, 0), or all on one CUDA device"
-        )
-    raise ValueError(f"{name} is read-only; it must be writable")
-
-
-def _view(x: Any, name: str, writable: bool) -> _View:
-    if isinstance(x, np.generic) and not writable:
-        x = np.asarray(x)  # what NumPy makes of 0-d arrays on the way
-    if isinstance(x, np.ndarray):
-        masked = sys.modules.get("numpy.ma")  # not np.ma, which would import it
-        if masked is not None and isinstance(x, masked.MaskedArray):
-            raise TypeError(f"{name} is a masked array, whose mask would be lost; pass {name}.data or {name}.filled()")
-        code = _numpy_code(x.dtype, name)
-        if writable and not x.flags.writeable:
-            raise ValueError(f"{name} is read-only; it must be writable")
-        array = x
-    else:
-        array, is_bfloat16 = _from_dlpack(x, name, writable)
-        code = _BFLOAT16 if is_bfloat16 else _numpy_code(array.dtype, name)
-    return _View(array, code)
-
-
-def _readable(x: Any, name: str) -> _View:
-    return _view(x, name, writable=False)
-
-
-def _readable_mask(mask: Any) -> NDArray[np.uint8]:
-    array = mask if isinstance(mask, np.ndarray) else _from_dlpack(mask, "mask", writable=False)[0]
-    require_mask("uint8" if array.dtype == _UINT8 else str(array.dtype), array.shape)  # str takes long
-    if not array.flags.c_contiguous:
-        raise ValueError("mask is not contiguous; numpy.ascontiguousarray makes it so")
-    return array
-
-
-def _output(source: _View, out: Any, name: str, source_name: str) -> NDArray[Any]:
-    """The array to write to: `out`, checked, or a fresh one."""
-    if out is None:
-        return _allocate(source.array.nbytes, lambda: _empty_like(source.array))
-    target = _view(out, name, writable=True)
-    dtypes = _NAMES[target.code], _NAMES[source.code]
-    require_same(name, dtypes[0], target.array.shape, source_name, dtypes[1], source.array.shape)
-    return target.array
-
-
-def _allocate(size: int, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-    """`make()`, an array of `size` bytes; a large one with memory that is kept for the next when it is freed."""
-    return make() if size < _NEVER_LARGE or size < memory_stats()["large"] else _core.with_library_memory(make)
-
-
-def _empty_like(array: NDArray[Any]) -> NDArray[Any]:
-    """Fresh memory in C order, or in the order of `array` where that is dense."""
-    dense = is_dense(array.shape, array.strides, array.itemsize)
-    return np.empty_like(array, order="K" if dense else "C", subok=False)
-
-
-def _like(x: Any, array: NDArray[Any], code: int | None) -> Any:
-    """`array`, which nobody else holds, as an array of the kind of `x`; `code` None: not of its dtype."""
-    if isinstance(x, np.ndarray | np.generic):
-        return array
-    exporter = _core.bfloat16_to_dlpack(array, array) if code == _BFLOAT16 else array
-    return library_of(x).from_dlpack(exporter)  # TypeError, AttributeError: it speaks DLPack in one direction only

@@ -13,6 +13,7 @@ import pytest
 from array_cases import assert_same, select, specials
 
 import leakyrelu
+from leakyrelu import _core
 
 jax.config.update("jax_enable_x64", True)
 
@@ -84,9 +85,63 @@ def test_no_copy_is_made() -> None:
     np.testing.assert_array_equal(memory, [-2.0, 1.0])
 
 
-def test_another_device_is_named() -> None:
-    with pytest.raises(TypeError, match="x does not give access to its memory by DLPack: not here"):
+def test_a_refusal_is_reported() -> None:
+    message = "x does not give access to its memory by DLPack: not here" if _core.HAS_CUDA else "built without CUDA"
+    with pytest.raises(TypeError, match=message) as raised:
         leakyrelu.leaky_relu(Exporter(np.ones(2, np.float32), device=(2, 0)))
+    assert isinstance(raised.value.__cause__, BufferError) == _core.HAS_CUDA
+
+
+def test_what_is_no_tensor() -> None:
+    class Empty:
+        def __dlpack__(self, **options: Any) -> str:
+            return "nothing"
+
+    with pytest.raises(TypeError, match="x does not give access to its memory by DLPack: its __dlpack__ returns 'noth"):
+        leakyrelu.leaky_relu(Empty())
+
+
+def test_an_interrupt_is_passed_on() -> None:
+    class Interrupted(Exporter):
+        def __dlpack__(self, **options: Any) -> Any:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        leakyrelu.leaky_relu(Interrupted(np.ones(2, np.float32)))
+
+
+def test_dlpack_before_1_0() -> None:
+    """Which knows of no versions, and cannot say that memory may be written to."""
+
+    class Old:
+        def __init__(self, array: Any) -> None:
+            self.array = array
+
+        def __dlpack__(self, stream: Any = None) -> Any:
+            return self.array.__dlpack__()
+
+    x = Old(np.array([-2.0, 4.0], np.float32))
+    assert_same(leakyrelu.leaky_relu(x, 0.5), np.array([-1.0, 4.0], np.float32))
+    with pytest.raises(ValueError, match="x is read-only"):
+        leakyrelu.leaky_relu(x, inplace=True)
+
+
+def test_a_library_that_takes_no_arrays_gets_numpy_s(dtype: np.dtype[Any]) -> None:
+    numpy_x = np.resize(specials(dtype), (7, 9))
+    x = Exporter(jnp.asarray(numpy_x))
+    y, mask = leakyrelu.leaky_relu_with_mask(x, -0.2)
+    assert type(y) is type(mask) is np.ndarray
+    assert_same(y, select(numpy_x > 0, numpy_x, -0.2))
+    assert_same(mask, np.packbits(numpy_x > 0, bitorder="little"))
+    assert_same(leakyrelu.leaky_relu_backward(x, mask, -0.2), y)
+
+
+@pytest.mark.parametrize("transform", [jax.jit, jax.vmap, jax.grad], ids=["jit", "vmap", "grad"])
+def test_traced_by_jax(transform: Any) -> None:
+    x = jnp.ones(3) if transform is not jax.grad else 1.0
+    for call in (leakyrelu.leaky_relu, lambda x: leakyrelu.leaky_relu_backward(x, np.zeros(1, np.uint8))):
+        with pytest.raises(TypeError, match=r"is being traced by JAX .*; call leakyrelu by jax.pure_callback"):
+            transform(call)(x)
 
 
 def test_a_gradient_is_never_lost() -> None:

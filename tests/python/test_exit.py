@@ -8,6 +8,15 @@ import leakyrelu, numpy as np
 x = np.linspace(-1, 1, 100_000, dtype=np.float32)
 y = np.empty_like(x)
 mask = leakyrelu.leaky_relu_with_mask(x)[1]
+class Library:
+    "Whose arrays are asked, and made, by Python code."
+    def from_dlpack(array): return np.from_dlpack(array)
+class Exporter:
+    def __dlpack_device__(self): return x.__dlpack_device__()
+    def __dlpack__(self, **options): return x.__dlpack__(**options)
+    def __array_namespace__(self): return Library
+class Slope:
+    def __float__(self): return sum(0.0 for i in range(10))
 """
 
 CALLS = {
@@ -16,6 +25,7 @@ CALLS = {
     "inplace": "leakyrelu.leaky_relu(y, inplace=True)",
     "with_mask": "leakyrelu.leaky_relu_with_mask(x, out=y)",
     "backward": "leakyrelu.leaky_relu_backward(x, mask, out=y)",
+    "dlpack": "leakyrelu.leaky_relu(Exporter(), Slope())",
     "empty_cache": "leakyrelu.empty_cache()",
     "set_cache_limit": "leakyrelu.set_cache_limit(1 << 20)",
 }

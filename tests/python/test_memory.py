@@ -1,6 +1,5 @@
 """Large outputs: NumPy arrays like any other, in memory that is kept for reuse, but never too much nor for long."""
 
-import asyncio
 import contextlib
 import copy
 import gc
@@ -12,9 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-import tracemalloc
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -26,11 +23,6 @@ from hypothesis.stateful import precondition, rule
 from large_outputs import MIB, SEQUENCES, LiveOutputs, holds, start_anew, stats
 
 import leakyrelu
-
-try:
-    from numpy._core.multiarray import get_handler_name
-except ImportError:  # NumPy 1
-    from numpy.core.multiarray import get_handler_name
 
 Array = np.ndarray[Any, Any]
 
@@ -71,21 +63,37 @@ def nothing_is_kept() -> None:
 class TestArray:
     """An array from a large output does what any array does."""
 
-    def test_it_owns_its_memory(self) -> None:
+    def test_it_is_an_array(self) -> None:
         y = output()
-        assert y.flags.owndata
+        assert type(y) is np.ndarray
+        assert y.flags.carray
         assert y.flags.writeable
-        assert y.base is None
+
+    def test_resizing_is_refused_as_for_any_view(self) -> None:
+        y = output()
+        with pytest.raises(ValueError, match="it does not own its data"):
+            y.resize(1, refcheck=False)
+        assert holds(y, -1)
 
     @pytest.mark.parametrize("size", [MIB - 4, MIB])
-    def test_handler(self, size: int) -> None:
-        assert get_handler_name(output(size=size)) == ("leakyrelu" if size >= MIB else "default_allocator")
+    def test_only_large_outputs_are_the_library_s(self, size: int) -> None:
+        y = output(size=size)
+        assert stats("in_use") == (size if size >= MIB else 0)
+        assert y.flags.owndata == (size < MIB)
 
     def test_every_function_s_outputs(self) -> None:
         x = np.full(8 * MIB, -1, np.float16)
         y, mask = leakyrelu.leaky_relu_with_mask(x)
         dx = leakyrelu.leaky_relu_backward(y, mask)
-        assert {get_handler_name(array) for array in (y, mask, dx)} == {"leakyrelu"}
+        assert stats("in_use") == y.nbytes + mask.nbytes + dx.nbytes
+
+    @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)], ids=str)
+    def test_in_the_order_of_the_input(self, order: tuple[int, int, int]) -> None:
+        x = np.arange(SIZE // 4, dtype=np.float32).reshape(8, 16, -1).transpose(order)
+        y = leakyrelu.leaky_relu(x)
+        assert y.strides == x.strides
+        assert not y.flags.owndata
+        np.testing.assert_array_equal(y, x)
 
     def test_out_and_in_place_take_none(self) -> None:
         x = np.ones(SIZE // 4, np.float32)
@@ -120,87 +128,6 @@ class TestArray:
         data = pickle.dumps(y, 5, buffer_callback=buffers.append)
         assert len(data) < 1000
         assert np.shares_memory(pickle.loads(data, buffers=buffers), y)
-
-    def test_tracemalloc_sees_it(self) -> None:
-        tracemalloc.start()
-        try:
-            before = tracemalloc.get_traced_memory()[0]
-            y = output()
-            held = tracemalloc.get_traced_memory()[0] - before
-            del y
-            left = tracemalloc.get_traced_memory()[0] - before
-        finally:
-            tracemalloc.stop()
-        assert held >= SIZE
-        assert left < MIB
-
-
-class TestResize:
-    def test_up_keeps_the_rest_and_adds_zeros(self) -> None:
-        y = output(-1)
-        freed = output(-7, 2 * SIZE)
-        del freed  # its memory is what y moves to
-        y.resize(SIZE // 2, refcheck=False)
-        assert get_handler_name(y) == "leakyrelu"
-        assert holds(y[: SIZE // 4], -1)
-        assert holds(y[SIZE // 4 :], 0), "what another array held shows"
-
-    @pytest.mark.parametrize("elements", [0, 1, 1000, MIB // 4 - 1, MIB // 4, SIZE // 4 - 1])
-    def test_down(self, elements: int) -> None:
-        before = stats("in_use")
-        y = output()
-        y.resize(elements, refcheck=False)
-        assert y.shape == (elements,)
-        assert holds(y, -1)
-        assert stats("in_use") <= before + SIZE
-
-    def test_down_and_up_again(self) -> None:
-        y = output()
-        y.resize(0, refcheck=False)
-        y.resize(SIZE // 4, refcheck=False)
-        assert holds(y, 0)
-
-    def test_too_far(self) -> None:
-        y = output()
-        with pytest.raises(MemoryError):
-            y.resize(1 << 45, refcheck=False)
-        assert holds(y, -1)
-
-
-class TestCurrentHandler:
-    """What NumPy itself allocates with stays as it was."""
-
-    def test_after_a_call(self) -> None:
-        before = get_handler_name()
-        y = output()
-        assert get_handler_name() == before
-        assert get_handler_name(np.empty_like(y)) == before
-
-    def test_after_an_error(self) -> None:
-        before = get_handler_name()
-        with pytest.raises(MemoryError):
-            leakyrelu.leaky_relu(np.broadcast_to(np.float32(1), (1 << 45,)))
-        with pytest.raises(ZeroDivisionError):
-            leakyrelu._core.with_library_memory(lambda: 1 // 0)
-        assert get_handler_name() == before
-
-    def test_in_threads(self) -> None:
-        def names(_: int) -> tuple[str, str]:
-            return get_handler_name(output()), get_handler_name()
-
-        with ThreadPoolExecutor(4) as pool:
-            assert set(pool.map(names, range(16))) == {("leakyrelu", "default_allocator")}
-
-    def test_in_tasks(self) -> None:
-        async def names() -> tuple[str, str]:
-            y = output()
-            await asyncio.sleep(0)
-            return get_handler_name(y), get_handler_name(np.empty(MIB))
-
-        async def several() -> list[tuple[str, str]]:
-            return await asyncio.gather(*(names() for _ in range(4)))
-
-        assert set(asyncio.run(several())) == {("leakyrelu", "default_allocator")}
 
 
 class TestReuse:
@@ -521,7 +448,7 @@ def in_child() -> Iterator[bool]:
 
 
 class Sequences(LiveOutputs):
-    """Random sequences of outputs, resized, freed, forked, under changing limits."""
+    """Random sequences of outputs, freed, forked, under changing limits."""
 
     @precondition(lambda self: len(self.live) < 6)
     @rule(size=st.integers(MIB // 2, 4 * MIB) | st.sampled_from([MIB - 4, MIB, 2 * MIB, 2 * MIB + 4]))
@@ -535,17 +462,6 @@ class Sequences(LiveOutputs):
         x = np.ones(8 * size, np.float16)
         _, mask = leakyrelu.leaky_relu_with_mask(x, out=x)
         self.live.append((mask, 255))
-
-    @precondition(lambda self: self.live)
-    @rule(data=st.data(), size=st.integers(0, 4 * MIB))
-    def resize(self, data: st.DataObject, size: int) -> None:
-        array, value = self.pick(data)
-        before = array.size
-        array.resize(size // array.itemsize, refcheck=False)
-        assert holds(array[:before], value)
-        assert holds(array[before:], 0)
-        array[before:] = value
-        self.live.append((array, value))
 
     @rule()
     def fork(self) -> None:
