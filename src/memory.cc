@@ -175,8 +175,6 @@ void FreeLarge(void* memory) {
 
 void SetLargeBytes(size_t bytes) { TheCache().large_bytes.store(bytes, std::memory_order_relaxed); }
 
-size_t AllocatedBytes(void* memory) { return HeaderOf(memory)->bytes; }
-
 }  // namespace leakyrelu
 
 using namespace leakyrelu;

@@ -22,9 +22,6 @@ void SetLargeBytes(size_t bytes);
 // A buffer that has been kept unused for longer goes back at the next call.
 inline constexpr int kIdleSeconds = 5;
 
-// Of a buffer from leakyrelu_alloc: at least as many bytes as were asked for, at most an eighth and 64 KiB more.
-size_t AllocatedBytes(void* memory);
-
 }  // namespace leakyrelu
 
 #endif  // LEAKYRELU_SRC_MEMORY_H_

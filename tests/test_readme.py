@@ -64,7 +64,7 @@ def test_command_line(tmp_path: Path) -> None:
     for line in block("console").splitlines():
         prompt, *command = shlex.split(line)
         assert (prompt, command[0]) == ("$", "leakyrelu")
-        subprocess.run([sys.executable, "-m", "leakyrelu.cli", *command[1:]], cwd=tmp_path, check=True)
+        subprocess.run([sys.executable, "-m", "leakyrelu", *command[1:]], cwd=tmp_path, check=True)
     created = {path.name for path in (tmp_path / "out").iterdir()}
     assert created == {"digits.npy", "leaky.npy", "mask.npy", "leakyrelu.png", "gradient.svg"}
 

@@ -49,6 +49,12 @@ leakyrelu_status OnDevice(const Place& place, Launch launch) {
 
 }  // namespace
 
+int CudaDevices() {
+  int count = 0;
+  if (const cuda::Error error = cuda::CountDevices(&count); error.message != nullptr) Throw(error);
+  return count;
+}
+
 nb::object CudaMemory(int device, int64_t bytes, void** data) {
   if (bytes < 0) Throw({"more bytes than there can be", true});
   if (const cuda::Error error = Allocate(device, static_cast<size_t>(bytes), data); error.message != nullptr) {

@@ -18,6 +18,9 @@ inline constexpr bool kHasCuda = true;
 inline constexpr bool kHasCuda = false;
 #endif
 
+// Throws RuntimeError with what CUDA says.
+int CudaDevices();
+
 // Fresh memory on a device, and what frees it. `bytes` below 0 are more than there can be. Throws MemoryError or
 // RuntimeError with what CUDA says.
 nanobind::object CudaMemory(int device, int64_t bytes, void** data);

@@ -204,6 +204,9 @@ NB_MODULE(_core, module) {
   module.def("empty_cache", &leakyrelu_empty_cache, nb::call_guard<WithoutGil>());
   module.def("set_cache_limit", &leakyrelu_set_cache_limit, nb::call_guard<WithoutGil>());
   module.def("memory_stats", &MemoryStats);
+#ifdef LEAKYRELU_CUDA
+  module.def("cuda_devices", &CudaDevices);
+#endif
   module.def("mask_bytes", &leakyrelu_mask_bytes);
   module.def("get_num_threads", &leakyrelu_get_num_threads);
   module.def("set_num_threads", [](int32_t num_threads) {

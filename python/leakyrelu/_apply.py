@@ -29,7 +29,7 @@ def apply(
     negative_slope: float,
     mask_target: Path | None,
     progress: Callable[[int, int], None],
-) -> None:
+) -> str:
     """Writes LeakyReLU of one .npy file to another, in the input's dtype, shape and order.
 
     Args:
@@ -39,6 +39,9 @@ def apply(
         mask_target: Where to write ``numpy.packbits(x.ravel() > 0, bitorder="little")``, or None.
         progress: Called after each chunk with the elements done and in all. What it raises ends
             the work and leaves the targets as they were: the place to act on an interrupt.
+
+    Returns:
+        Dtype and shape in words.
 
     Raises:
         TypeError: The dtype is not supported.
@@ -83,6 +86,7 @@ def apply(
                 for mask in masks:
                     mask.write(bits.data)
                 progress(start + x.size, count)
+    return f"{native.name} of shape {shape}"
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import leakyrelu
-from leakyrelu import _apply, _core
+from leakyrelu import _apply
 
 _FILE = click.Path(path_type=Path)
 
@@ -56,15 +56,16 @@ def apply(source: Path, target: Path, negative_slope: float, mask: Path | None) 
     if mask is not None and os.path.realpath(mask) in map(os.path.realpath, (source, target)):
         raise click.UsageError("--mask must name a file of its own, neither IN.npy nor OUT.npy")
     raise_if_signalled = _hold_signals()
-    bar = Progress(console=Console(stderr=True), transient=True)
-    task = bar.add_task("apply", total=None)
-    with bar if os.isatty(2) else contextlib.nullcontext():  # Some versions print even if disabled.
+    with _progress("apply") as advance:
 
-        def advance(done: int, total: int) -> None:
+        def advance_or_stop(done: int, total: int) -> None:
             raise_if_signalled()
-            bar.update(task, completed=done, total=total)
+            advance(done, total)
 
-        _apply.apply(source, target, negative_slope, mask, advance)
+        what = _apply.apply(source, target, negative_slope, mask, advance_or_stop)
+    _say(f"wrote {target}: {what}")
+    if mask is not None:
+        _say(f"wrote {mask}: one bit per element")
 
 
 @cli.command(
@@ -89,7 +90,7 @@ def apply(source: Path, target: Path, negative_slope: float, mask: Path | None) 
 def plot(target: Path, slopes: tuple[float, ...], gradient: bool) -> None:
     """Draw LeakyReLU for x from -7 to 7 into OUT, a .png or .svg file (leakyrelu.png).
 
-    Needs matplotlib: pip install 'leakyrelu[plot]'
+    Needs matplotlib: pip install 'leakyrelu[cli,plot]'
     """
     file_format = target.suffix.lower().removeprefix(".")
     if file_format not in ("png", "svg"):
@@ -99,11 +100,12 @@ def plot(target: Path, slopes: tuple[float, ...], gradient: bool) -> None:
     try:
         from leakyrelu import _plot
     except ImportError:
-        raise click.ClickException("needs matplotlib: pip install 'leakyrelu[plot]'") from None
+        raise click.ClickException("needs matplotlib: pip install 'leakyrelu[cli,plot]'") from None
     picture = _plot.draw(slopes, gradient, file_format)
     _hold_signals()
     with _apply.replacing(target) as (file,):
         file.write(picture)
+    _say(f"wrote {target}: {'the gradient' if gradient else 'LeakyReLU'} for x from -7 to 7")
 
 
 @cli.command(
@@ -123,29 +125,46 @@ def bench() -> None:
 
     click.echo(f"target: {_bench.target()}, threads: {leakyrelu.get_num_threads()}")
     click.echo(_bench.heading())
-    for row in _bench.measure():
-        click.echo(_bench.line(row))
+    with _progress("bench") as advance:
+        for done, row in enumerate(_bench.measure(), 1):
+            click.echo(_bench.line(row))
+            advance(done, len(_bench.dtypes()) * len(_bench.SIZES))
 
 
 @cli.command(
-    short_help="Tell the version, dtypes, SIMD targets and threads.",
+    short_help="Tell what was built, what is there and what is in use.",
     epilog="""\b
     Example, with both chosen by hand:
       LEAKYRELU_TARGET=SSE4 OMP_NUM_THREADS=1 leakyrelu info""",
 )
 def info() -> None:
-    """Tell the version, the dtypes, the SIMD targets (best first) and the threads, one a line."""
-    from leakyrelu import _bench
+    """Tell the version, dtypes, SIMD targets (best first), threads, memory, CUDA and PyTorch, one a line."""
+    from leakyrelu import _info
 
-    compiled, supported, _ = _core.targets()
-    click.echo(f"version: {leakyrelu.__version__}")
-    click.echo(f"dtypes: {' '.join(_core.DTYPES)}")
-    click.echo(f"targets compiled: {' '.join(compiled)}")
-    click.echo(f"targets supported: {' '.join(supported)}")
-    click.echo(f"target chosen: {_bench.target()}")
-    click.echo(f"threads: {leakyrelu.get_num_threads()}")
-    memory = leakyrelu.memory_stats()
-    click.echo(f"memory: {memory['in_use']} bytes in use, {memory['cached']} kept, {memory['limit']} kept at most")
+    for line in _info.lines():
+        click.echo(line)
+
+
+@contextlib.contextmanager
+def _progress(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, where that is a terminal, and what moves it on: to a number done of a total."""
+    bar = Progress(console=Console(stderr=True), transient=True)
+    task = bar.add_task(name, total=None)
+    with bar if os.isatty(2) else contextlib.nullcontext():  # Some versions print even if disabled.
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _say(text: str) -> None:
+    """Prints what has been written, which is there even if stdout takes no word of it."""
+    try:
+        click.echo(_on_one_line(text))
+    except OSError:
+        _drop_stdout()
+
+
+def _drop_stdout() -> None:
+    """What it refused must not fail again, and loudly, at the interpreter's end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _hold_signals() -> Callable[[], None]:
@@ -178,6 +197,10 @@ def _describe(error: Exception) -> str:
         text = str(error) or "out of memory"
     else:
         text = str(error) or type(error).__name__
+    return _on_one_line(text)
+
+
+def _on_one_line(text: str) -> str:
     text = " ".join(text.split())
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
@@ -202,10 +225,6 @@ def main() -> None:
     if message:
         with contextlib.suppress(OSError):
             click.echo(f"leakyrelu: error: {message}", err=True)
-    if status != 0:  # What stdout refused must not fail again, and loudly, at the interpreter's end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if status != 0:
+        _drop_stdout()
     sys.exit(status)
-
-
-if __name__ == "__main__":
-    main()

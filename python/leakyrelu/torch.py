@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.utils._device import DeviceContext
 
 from leakyrelu._torch_version import TORCH_VERSION
+from leakyrelu._versions import serves
 
-if torch.__version__.split("+")[0].split(".")[:2] != TORCH_VERSION.split(".")[:2]:
+if not serves(TORCH_VERSION, torch.__version__):
     raise ImportError(
         f"leakyrelu.torch was built for torch {TORCH_VERSION}, but this is torch {torch.__version__}; "
         "pip install --no-build-isolation --force-reinstall --no-deps leakyrelu builds it anew"

@@ -28,6 +28,8 @@ class CaptureRelaxed {
 
 }  // namespace
 
+Error CountDevices(int* count) { return ErrorOf(cudaGetDeviceCount(count)); }
+
 DeviceScope::DeviceScope(int device) {
   error_ = ErrorOf(cudaGetDevice(&before_));
   if (error_.message != nullptr || before_ == device) return;

@@ -29,6 +29,8 @@ class LEAKYRELU_API DeviceScope {
   Error error_;
 };
 
+LEAKYRELU_API Error CountDevices(int* count);
+
 // On the current device. Free may be called with any device current; it waits for all that uses the memory. Both leave
 // alone what other threads capture in graphs.
 LEAKYRELU_API Error Allocate(size_t bytes, void** data);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib.metadata
 import importlib.util
 import os
 import pty
@@ -16,6 +17,7 @@ import stat
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,11 +26,11 @@ import numpy as np
 import pytest
 
 import leakyrelu
-from leakyrelu import _apply, _bench, _core
+from leakyrelu import _apply, _bench, _core, _info
 
 Array = np.ndarray[Any, Any]
 
-COMMAND = [sys.executable, "-m", "leakyrelu.cli"]
+COMMAND = [sys.executable, "-m", "leakyrelu"]
 DTYPES = ["<f2", "<f4", "<f8", ">f2", ">f4", ">f8"]
 SHAPES = [
     (),
@@ -207,6 +209,22 @@ def test_apply_crosses_the_borders_of_real_chunks(tmp_path: Path, order: str) ->
     assert_succeeds(run("apply", "x.npy", "y.npy", "--mask", "m.npy", cwd=tmp_path))
     assert_same_bits(np.load(tmp_path / "y.npy"), oracle(x, 0.01))
     assert np.array_equal(np.load(tmp_path / "m.npy"), mask_of(x))
+
+
+def test_apply_says_what_it_wrote(array: Path) -> None:
+    result = run("apply", "x.npy", "y.npy", "--mask", "m.npy", cwd=array)
+    assert_succeeds(result)
+    shape = np.load(array / "x.npy").shape
+    assert result.stdout == f"wrote y.npy: float32 of shape {shape}\nwrote m.npy: one bit per element\n"
+
+
+@pytest.mark.parametrize("command", [["apply", "x.npy", "y.npy"], ["plot", "p.svg"]], ids=lambda command: command[0])
+def test_what_is_written_is_no_failure_where_nobody_listens(array: Path, command: list[str]) -> None:
+    """Not even at the end, when Python looks after stdout once more."""
+    with open("/dev/full", "w") as full:
+        result = run(*command, cwd=array, capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert_succeeds(result)
+    assert (array / command[-1]).stat().st_size > 100
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -587,6 +605,11 @@ def test_plot_draws(tmp_path: Path, name: str, options: list[str]) -> None:
         assert picture.rstrip().endswith(b"</svg>")
 
 
+def test_plot_says_what_it_drew(tmp_path: Path) -> None:
+    assert run("plot", "a.svg", cwd=tmp_path).stdout == "wrote a.svg: LeakyReLU for x from -7 to 7\n"
+    assert run("plot", "a.svg", "--gradient", cwd=tmp_path).stdout == "wrote a.svg: the gradient for x from -7 to 7\n"
+
+
 def test_plot_draws_the_values_of_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     figures = pytest.importorskip("matplotlib.figure")
     from leakyrelu import _plot
@@ -642,7 +665,7 @@ def test_plot_says_how_to_get_matplotlib(tmp_path: Path) -> None:
     path = os.pathsep.join(filter(None, [str(tmp_path / "shim"), os.environ.get("PYTHONPATH")]))
     with unchanged(tmp_path):
         result = run("plot", "plot.png", cwd=tmp_path, env=ENVIRONMENT | {"PYTHONPATH": path})
-    assert_fails(result, 1, "pip install 'leakyrelu[plot]'")
+    assert_fails(result, 1, "pip install 'leakyrelu[cli,plot]'")
 
 
 # bench
@@ -726,10 +749,26 @@ def test_bench_stops_when_it_is_interrupted() -> None:
 # info, help and the rest
 
 
+@pytest.mark.parametrize("package", ["click", "rich"])
+def test_what_is_missing_is_named(package: str, tmp_path: Path) -> None:
+    """click and rich are an extra: the arrays do without."""
+    (tmp_path / f"{package}.py").write_text(f"raise ModuleNotFoundError('not here', name='{package}')")
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    result = run("info", env=ENVIRONMENT | {"PYTHONPATH": path})
+    assert_fails(result, 1, f"the command line needs {package}: pip install 'leakyrelu[cli]'")
+
+
+def test_the_package_needs_numpy_alone() -> None:
+    needs = importlib.metadata.requires("leakyrelu") or []
+    assert [need for need in needs if "extra ==" not in need] == ["numpy>=1.26"]
+
+
 def test_info_tells_what_a_script_wants_to_know() -> None:
     result = run("info")
     assert_succeeds(result)
-    lines = dict(line.split(": ") for line in result.stdout.splitlines())
+    lines = dict(line.split(": ", 1) for line in result.stdout.splitlines())
+    assert re.fullmatch("not built in|built in, (no device .*|devices: [0-9]+)", lines.pop("CUDA"))
+    assert lines.pop("PyTorch")
     compiled, supported, active = _core.targets()
     assert lines == {
         "version": leakyrelu.__version__,
@@ -741,6 +780,45 @@ def test_info_tells_what_a_script_wants_to_know() -> None:
         "memory": f"0 bytes in use, 0 kept, {leakyrelu.memory_stats()['limit']} kept at most",
     }
     assert set(supported) <= set(compiled)
+
+
+@pytest.mark.parametrize(
+    ("installed", "built_for", "line"),
+    [
+        (None, None, "not installed, no module was built for it"),
+        ("2.13.0+cpu", None, "2.13.0+cpu installed, no module was built for it"),
+        (None, "2.13.0", "not installed, the module is for 2.13.0"),
+        ("2.13.1+cpu", "2.13.0", "2.13.1+cpu installed, served by the module for 2.13.0"),
+        ("2.14.0", "2.13.0", "2.14.0 installed, not served by the module for 2.13.0"),
+    ],
+)
+def test_info_tells_which_torch_is_served(
+    installed: str | None, built_for: str | None, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(name: str) -> str:
+        if installed is None:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return installed
+
+    module = types.ModuleType("leakyrelu._torch_version")
+    module.TORCH_VERSION = built_for  # type: ignore[attr-defined]
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: built_for and name)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert f"PyTorch: {line}" in _info.lines()
+
+
+@pytest.mark.skipif(not _core.HAS_CUDA, reason="built without CUDA")
+def test_info_tells_what_cuda_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> int:
+        raise RuntimeError("CUDA: no driver")
+
+    monkeypatch.setattr(_core, "cuda_devices", refuse)
+    assert "CUDA: built in, no device (CUDA: no driver)" in _info.lines()
+    monkeypatch.setattr(_core, "cuda_devices", lambda: 2)
+    assert "CUDA: built in, devices: 2" in _info.lines()
+    monkeypatch.setattr(_core, "HAS_CUDA", False)
+    assert "CUDA: not built in" in _info.lines()
 
 
 def test_info_tells_the_target_that_was_picked_by_hand() -> None:

@@ -244,7 +244,7 @@ class TestLimit:
         assert run("print(memory_stats()['limit'])", LEAKYRELU_CACHE_LIMIT=value) == str(stats("limit"))
 
     def test_the_command_line_tells_it(self) -> None:
-        command = [sys.executable, "-m", "leakyrelu.cli", "info"]
+        command = [sys.executable, "-m", "leakyrelu", "info"]
         environment = os.environ | {"LEAKYRELU_CACHE_LIMIT": "12345678"}
         result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         assert "memory: 0 bytes in use, 0 kept, 12345678 kept at most" in result.stdout.splitlines()

@@ -1,0 +1,49 @@
+"""What ``leakyrelu info`` tells, one fact a line."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Iterator
+
+import leakyrelu
+from leakyrelu import _bench, _core
+from leakyrelu._versions import serves
+
+
+def lines() -> Iterator[str]:
+    compiled, supported, _ = _core.targets()
+    yield f"version: {leakyrelu.__version__}"
+    yield f"dtypes: {' '.join(_core.DTYPES)}"
+    yield f"targets compiled: {' '.join(compiled)}"
+    yield f"targets supported: {' '.join(supported)}"
+    yield f"target chosen: {_bench.target()}"
+    yield f"threads: {leakyrelu.get_num_threads()}"
+    memory = leakyrelu.memory_stats()
+    yield f"memory: {memory['in_use']} bytes in use, {memory['cached']} kept, {memory['limit']} kept at most"
+    yield f"CUDA: {_cuda()}"
+    yield f"PyTorch: {_torch()}"
+
+
+def _cuda() -> str:
+    if not _core.HAS_CUDA:
+        return "not built in"
+    try:
+        return f"built in, devices: {_core.cuda_devices()}"
+    except RuntimeError as error:
+        return f"built in, no device ({error})"
+
+
+def _torch() -> str:
+    """Without an import of torch, which takes seconds."""
+    try:
+        installed = importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        installed = None
+    if importlib.util.find_spec("leakyrelu._torch_version") is None:
+        return f"{installed or 'not'} installed, no module was built for it"
+    from leakyrelu._torch_version import TORCH_VERSION
+
+    if installed is None:
+        return f"not installed, the module is for {TORCH_VERSION}"
+    return f"{installed} installed, {'' if serves(TORCH_VERSION, installed) else 'not '}served by the module for {TORCH_VERSION}"
