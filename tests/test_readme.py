@@ -22,11 +22,11 @@ def block(language: str) -> str:
 
 
 def test_every_block_is_tested_here() -> None:
-    languages = ["python", "bash", "python", "cpp", "cmake", "c", "python", "console"]
+    languages = ["python", "bash", "python", "cpp", "cmake", "c", "python", "python", "console"]
     assert [name for name, _ in BLOCKS] == languages
 
 
-@pytest.mark.parametrize("index", range(3))
+@pytest.mark.parametrize("index", range(4))
 def test_python(index: int) -> None:
     if "torch" in blocks("python")[index]:
         pytest.importorskip("torch")

@@ -31,7 +31,7 @@ def _cuda() -> str:
     try:
         return f"built in, devices: {_core.cuda_devices()}"
     except RuntimeError as error:
-        return f"built in, no device ({error})"
+        return f"built in, no device ({str(error).removeprefix('CUDA: ')})"
 
 
 def _torch() -> str:
@@ -46,4 +46,5 @@ def _torch() -> str:
 
     if installed is None:
         return f"not installed, the module is for {TORCH_VERSION}"
-    return f"{installed} installed, {'' if serves(TORCH_VERSION, installed) else 'not '}served by the module for {TORCH_VERSION}"
+    served = "served" if serves(TORCH_VERSION, installed) else "not served"
+    return f"{installed} installed, {served} by the module for {TORCH_VERSION}"
