@@ -13,7 +13,7 @@ SIZES = ("16KiB", "256KiB", "256MiB")
 
 
 def measure(program: Path, full: bool) -> list[dict[str, Any]]:
-    """Bytes and elements a second of each kernel, one for each repetition; of all targets, or of the one in use."""
+    """Bytes and elements per second of each kernel, one for each repetition; of all targets, or of the one in use."""
     _, supported, active = _core.targets()
     targets = supported if full else [active]
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-// Bytes a second of each kernel for each instruction set and dtype, on one thread, beside memcpy and a plain loop.
+// Bytes per second of each kernel for each instruction set and dtype, on one thread, beside memcpy and a plain loop.
 //
 // Bytes are those of the input read and the output written (the mask, 1/64 to 1/16 of these, is not counted), so
 // that the ratio to memcpy of as many bytes reads off directly. Interleave to compare:

@@ -114,7 +114,7 @@ def _roofline(document: dict[str, Any]) -> Figure:
             label=None if label in seen else label,
         )
         seen.add(label)
-    axes.set(xscale="log", yscale="log", xlabel="operations a byte read or written", ylabel="operations a second")
+    axes.set(xscale="log", yscale="log", xlabel="operations per byte read or written", ylabel="operations per second")
     axes.set(title=f"leakyrelu from C, {OPERATIONS_AN_ELEMENT} operations an element")
     axes.grid(alpha=0.3, which="both")
     if axes.lines:

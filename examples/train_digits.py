@@ -1,4 +1,4 @@
-"""What one bit an element means in training: scikit-learn's handwritten digits, learned twice.
+"""What one bit per element means in training: scikit-learn's handwritten digits, learned twice.
 
 The same network from the same seed, with `torch.nn.LeakyReLU` and converted to `leakyrelu.torch`:
 side by side, a step of the one and a step of the other, so that times compare. Both must learn the

@@ -8,7 +8,7 @@
 
 #include "leakyrelu/leakyrelu.h"
 
-// X(constant, name, lanes type in lanes-inl.h, bytes an element, type of the slope, PyTorch's at::ScalarType), in the
+// X(constant, name, lanes type in lanes-inl.h, bytes per element, type of the slope, PyTorch's at::ScalarType), in the
 // order of the constants. PyTorch's is Undefined where it has none.
 #define LEAKYRELU_FOR_EACH_DTYPE(X)                                    \
   X(LEAKYRELU_FLOAT16, "float16", Float16Lanes, 2, float, Half)        \

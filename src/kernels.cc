@@ -8,6 +8,8 @@
 #include <cstring>
 #include <limits>
 
+#include "mode.h"
+
 // Highway would compile the plain fallback target as one-lane HWY_SCALAR under GCC before 12.3, for a GCC bug in
 // high-half integer multiplication (gcc.gnu.org/PR106322). No kernel multiplies integers, so take the full 128-bit one.
 #define HWY_BROKEN_EMU128 0
@@ -39,8 +41,6 @@ constexpr size_t kLineBytes = 64;  // of the cache
 #include "lanes-inl.h"
 #undef LEAKYRELU_INLINE
 
-enum class Mode { kForward, kForwardWithMask, kMaskOnly, kBackward };
-
 enum class Stores { kCached, kStreaming };
 
 // Of the vectors, from the first element on or from the last.
@@ -60,9 +60,6 @@ HWY_INLINE uint64_t MaskBits(D d, hn::Mask<D> mask) {
   return bits;
 }
 
-constexpr bool ReadsMask(Mode mode) { return mode == Mode::kBackward; }
-constexpr bool WritesMask(Mode mode) { return mode == Mode::kForwardWithMask || mode == Mode::kMaskOnly; }
-
 // Where element i goes; nowhere if only the mask is asked for.
 template <Mode mode, typename T>
 HWY_INLINE T* At(T* out, size_t i) {
@@ -77,12 +74,12 @@ HWY_INLINE uint64_t Vector(const T* in, T* out, uint64_t word, typename L::Slope
   const typename L::D d;
   const typename L::V v = hn::LoadU(d, in);
   typename L::M positive;
-  if constexpr (ReadsMask(mode)) {
+  if constexpr (kReadsMask<mode>) {
     positive = hn::LoadMaskBits(d, reinterpret_cast<const uint8_t*>(&word));  // may read all 8 bytes
   } else {
     positive = L::Positive(v);
   }
-  if constexpr (mode != Mode::kMaskOnly) {
+  if constexpr (kWritesOut<mode>) {
     const typename L::V result = LeakyReluFormula(L(), v, positive, slope);
     if constexpr (stores == Stores::kStreaming) {
       hn::Stream(result, d, out);
@@ -90,7 +87,7 @@ HWY_INLINE uint64_t Vector(const T* in, T* out, uint64_t word, typename L::Slope
       hn::StoreU(result, d, out);
     }
   }
-  if constexpr (WritesMask(mode)) return MaskBits(d, positive);
+  if constexpr (kWritesMask<mode>) return MaskBits(d, positive);
   return 0;
 }
 
@@ -114,7 +111,7 @@ HWY_NOINLINE uint64_t Rest(const T* in, T* out, uint64_t word, const typename L:
   const size_t whole = elements / lanes * lanes;
   uint64_t written = Vectors<L, mode, Stores::kCached>(in, out, word, slope, whole);
   if (whole == elements) return written;
-  const bool in_place = mode != Mode::kMaskOnly && in == out;
+  const bool in_place = kWritesOut<mode> && in == out;
   if (whole > 0 && !in_place) {
     // The last vector that fits. Some of its elements are done a second time, which in place would be wrong.
     const size_t i = elements - lanes;
@@ -124,7 +121,7 @@ HWY_NOINLINE uint64_t Rest(const T* in, T* out, uint64_t word, const typename L:
   hn::Store(hn::Zero(d), d, vector);  // zero: no mask bit, no slow arithmetic
   std::memcpy(vector, in + whole, (elements - whole) * sizeof(T));
   written |= Vector<L, mode, Stores::kCached>(vector, vector, word >> whole, slope) << whole;
-  if constexpr (mode != Mode::kMaskOnly) std::memcpy(out + whole, vector, (elements - whole) * sizeof(T));
+  if constexpr (kWritesOut<mode>) std::memcpy(out + whole, vector, (elements - whole) * sizeof(T));
   return written;
 }
 
@@ -134,9 +131,9 @@ HWY_INLINE void Blocks(const T* in, T* out, uint8_t* mask, size_t elements, type
   for (size_t done = 0; done < elements; done += kBlock) {
     const size_t i = order == Order::kAscending ? done : elements - kBlock - done;
     uint64_t word = 0;
-    if constexpr (ReadsMask(mode)) std::memcpy(&word, mask + i / 8, sizeof(word));
+    if constexpr (kReadsMask<mode>) std::memcpy(&word, mask + i / 8, sizeof(word));
     word = Vectors<L, mode, stores, order>(in + i, At<mode>(out, i), word, slope, kBlock);
-    if constexpr (WritesMask(mode)) std::memcpy(mask + i / 8, &word, sizeof(word));
+    if constexpr (kWritesMask<mode>) std::memcpy(mask + i / 8, &word, sizeof(word));
   }
 }
 
@@ -157,7 +154,7 @@ HWY_INLINE Order BestOrder(const T* in, const T* out) {
 
 // Streaming: out is aligned to a vector.
 template <class L, Mode mode, Stores stores, typename T>
-HWY_INLINE void Loop(const T* in, T* out, uint8_t* mask, size_t elements, typename L::Slope slope) {
+HWY_INLINE void ForEachVector(const T* in, T* out, uint8_t* mask, size_t elements, typename L::Slope slope) {
   const size_t i = elements / kBlock * kBlock;
   if (mode == Mode::kMaskOnly || HWY_LIKELY(BestOrder<L>(in, out) == Order::kAscending)) {
     Blocks<L, mode, stores, Order::kAscending>(in, out, mask, i, slope);
@@ -170,16 +167,16 @@ HWY_INLINE void Loop(const T* in, T* out, uint8_t* mask, size_t elements, typena
   if (rest == 0) return;
   const size_t mask_bytes = (rest + 7) / 8;
   uint64_t word = 0;
-  if constexpr (ReadsMask(mode)) std::memcpy(&word, mask + i / 8, mask_bytes);
+  if constexpr (kReadsMask<mode>) std::memcpy(&word, mask + i / 8, mask_bytes);
   word = Rest<L, mode>(in + i, At<mode>(out, i), word, slope, rest);
-  if constexpr (WritesMask(mode)) std::memcpy(mask + i / 8, &word, mask_bytes);
+  if constexpr (kWritesMask<mode>) std::memcpy(mask + i / 8, &word, mask_bytes);
 }
 
 // The streaming loop for an output that is aligned from element `head` (1 ... kBlock - 1) on, and at least so long.
 // From there on the mask's bits are `head` away from the borders of its words.
 template <class L, Mode mode, typename T>
-HWY_NOINLINE void ShiftedLoop(const T* in, T* out, uint8_t* mask, size_t elements, typename L::Slope slope,
-                              size_t head) {
+HWY_NOINLINE void ForEachShiftedVector(const T* in, T* out, uint8_t* mask, size_t elements, typename L::Slope slope,
+                                       size_t head) {
   const size_t mask_bytes = (elements + 7) / 8;
   const auto load = [mask, mask_bytes](size_t byte) {
     uint64_t word = 0;
@@ -193,19 +190,19 @@ HWY_NOINLINE void ShiftedLoop(const T* in, T* out, uint8_t* mask, size_t element
 
   size_t byte = 0;
   uint64_t carry = 0;  // the word at `byte`: as far as it is known where it is written, whole where it is read
-  if constexpr (ReadsMask(mode)) carry = load(0);
+  if constexpr (kReadsMask<mode>) carry = load(0);
   const uint64_t first = Rest<L, mode>(in, out, carry, slope, head);
-  if constexpr (WritesMask(mode)) carry = first;
+  if constexpr (kWritesMask<mode>) carry = first;
   size_t i = head;
   for (; i + kBlock <= elements; i += kBlock) {
     uint64_t word = 0;
-    if constexpr (ReadsMask(mode)) {
+    if constexpr (kReadsMask<mode>) {
       const uint64_t next = load(byte + 8);
       word = carry >> head | next << (kBlock - head);
       carry = next;
     }
     word = Vectors<L, mode, Stores::kStreaming>(in + i, out + i, word, slope, kBlock);
-    if constexpr (WritesMask(mode)) {
+    if constexpr (kWritesMask<mode>) {
       const uint64_t whole = carry | word << head;
       std::memcpy(mask + byte, &whole, sizeof(whole));
       carry = word >> (kBlock - head);
@@ -215,25 +212,25 @@ HWY_NOINLINE void ShiftedLoop(const T* in, T* out, uint8_t* mask, size_t element
   hwy::FlushStream();
 
   uint64_t word = 0;
-  if constexpr (ReadsMask(mode)) word = carry >> head | load(byte + 8) << (kBlock - head);
+  if constexpr (kReadsMask<mode>) word = carry >> head | load(byte + 8) << (kBlock - head);
   if (i < elements) word = Rest<L, mode>(in + i, out + i, word, slope, elements - i);
-  if constexpr (WritesMask(mode)) {
+  if constexpr (kWritesMask<mode>) {
     const uint64_t last[] = {carry | word << head, word >> (kBlock - head)};
     std::memcpy(mask + byte, last, mask_bytes - byte);
   }
 }
 
 template <class L, Mode mode, Stores stores, typename T>
-HWY_INLINE void Run(const T* in, T* out, uint8_t* mask, size_t elements, double slope) {
+HWY_INLINE void WholeChunk(const T* in, T* out, uint8_t* mask, size_t elements, double slope) {
   if constexpr (stores == Stores::kStreaming) {
     constexpr size_t kVectorBytes = hn::MaxLanes(typename L::D()) * sizeof(T);
     const size_t head = (0 - reinterpret_cast<uintptr_t>(out)) % kVectorBytes / sizeof(T);
     if (head > 0 && head < elements) {
-      return ShiftedLoop<L, mode>(in, out, mask, elements, L::MakeSlope(slope), head);
+      return ForEachShiftedVector<L, mode>(in, out, mask, elements, L::MakeSlope(slope), head);
     }
-    if (head > 0) return Run<L, mode, Stores::kCached>(in, out, mask, elements, slope);
+    if (head > 0) return WholeChunk<L, mode, Stores::kCached>(in, out, mask, elements, slope);
   }
-  Loop<L, mode, stores>(in, out, mask, elements, L::MakeSlope(slope));
+  ForEachVector<L, mode, stores>(in, out, mask, elements, L::MakeSlope(slope));
 }
 
 template <class L, Stores stores>
@@ -242,18 +239,18 @@ void Forward(const void* in, void* out, uint8_t* mask, size_t elements, double s
   const T* x = static_cast<const T*>(in);
   T* y = static_cast<T*>(out);
   if (mask == nullptr) {
-    Run<L, Mode::kForward, stores>(x, y, mask, elements, slope);
+    WholeChunk<L, Mode::kForward, stores>(x, y, mask, elements, slope);
   } else if (y == nullptr) {
-    Run<L, Mode::kMaskOnly, Stores::kCached>(x, y, mask, elements, slope);
+    WholeChunk<L, Mode::kMaskOnly, Stores::kCached>(x, y, mask, elements, slope);
   } else {
-    Run<L, Mode::kForwardWithMask, stores>(x, y, mask, elements, slope);
+    WholeChunk<L, Mode::kForwardWithMask, stores>(x, y, mask, elements, slope);
   }
 }
 
 template <class L, Stores stores>
 void Backward(const void* in, void* out, uint8_t* mask, size_t elements, double slope) {
   using T = hn::TFromD<typename L::D>;
-  Run<L, Mode::kBackward, stores>(static_cast<const T*>(in), static_cast<T*>(out), mask, elements, slope);
+  WholeChunk<L, Mode::kBackward, stores>(static_cast<const T*>(in), static_cast<T*>(out), mask, elements, slope);
 }
 
 const Kernels* Table() {

@@ -15,7 +15,7 @@ inline constexpr int kMaxDims = 62;
 // An array with its extents of 1 dropped, its defaults filled in and its bounds known not to overflow.
 struct Layout {
   uintptr_t address;  // of element (0, 0, ...)
-  int64_t itemsize;   // bytes an element
+  int64_t itemsize;   // bytes per element
   int64_t elements;   // 0: there are no dims and no bounds
   int dims;
   int64_t extents[kMaxDims];  // each at least 2

@@ -98,7 +98,7 @@ bool Spin(Condition condition) {
 
 class Pool {
  public:
-  void Run(Split split, leakyrelu_task task, void* work) {
+  void Execute(Split split, leakyrelu_task task, void* work) {
     const auto [threads, tasks] = split;
     const Clock::time_point start = Clock::now();
     Call* const call = held_up_.IsOn(start) ? nullptr : FreeCall();
@@ -262,7 +262,7 @@ void ParallelFor(const leakyrelu_executor* executor, Split split, leakyrelu_task
   if (split.tasks == 1) return task(work, 0);
   if (!IsOwn(executor)) return executor->parallel_for(executor->context, split.tasks, task, work);
   Pool* const threads = split.threads > 1 && split.tasks <= kMaxTasks ? ThePool() : nullptr;
-  if (threads != nullptr) return threads->Run(split, task, work);
+  if (threads != nullptr) return threads->Execute(split, task, work);
   for (int64_t i = 0; i < split.tasks; ++i) task(work, i);
 }
 

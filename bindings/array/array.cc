@@ -19,10 +19,10 @@
 #include <vector>
 
 #include "checked.h"
-#include "cuda.h"
 #include "dtypes.h"
 #include "gil.h"
 #include "leakyrelu/leakyrelu.h"
+#include "on_cuda.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;

@@ -12,12 +12,12 @@
 #include <string>
 
 #include "array.h"
-#include "cuda.h"
 #include "dtypes.h"
 #include "gil.h"
 #include "kernels.h"
 #include "leakyrelu/leakyrelu.hpp"
 #include "memory.h"
+#include "on_cuda.h"
 
 namespace nb = nanobind;
 
@@ -57,14 +57,14 @@ nb::object Into(nb::handle out, const nb::object& tensor) {
   return out.is_none() ? tensor : CallPython(GetAttribute(out, "copy_"), nb::make_tuple(tensor));
 }
 
-// Calls compute(), which returns a status, for an input and a mask of so many bytes. Letting the GIL go takes as long
+// Calls function(), which returns a status, for an input and a mask of so many bytes. Letting the GIL go takes as long
 // as some thousands of elements, so calls with fewer keep it.
-template <class Compute>
-void Run(const Place& place, const Array& input, size_t mask_bytes, Compute compute) {
+template <class Function>
+void Compute(const Place& place, const Array& input, size_t mask_bytes, Function function) {
   constexpr int64_t kFew = 4096;
   std::optional<WithoutGil> release;
   if (place.is_cuda() || input.elements() > kFew) release.emplace();
-  const leakyrelu_status status = compute();
+  const leakyrelu_status status = function();
   release.reset();
   if (status == LEAKYRELU_OK) return;
   if constexpr (kHasCuda) {
@@ -97,7 +97,7 @@ Outputs Forward(nb::handle x, nb::handle negative_slope, nb::handle out, const c
   const leakyrelu_array in = input.View();
   const leakyrelu_array y = output->View();
   uint8_t* const bits = keep_mask ? mask->bytes() : nullptr;
-  Run(place, input, mask_bytes, [&] {
+  Compute(place, input, mask_bytes, [&] {
     if constexpr (kHasCuda) {
       if (place.is_cuda()) return CudaForward(in, y, slope, bits, mask_bytes, place);
     }
@@ -144,7 +144,7 @@ nb::object LeakyReLUBackward(nb::handle grad, nb::handle mask, nb::handle negati
   const auto mask_bytes = static_cast<size_t>(bits.elements());
   const leakyrelu_array in = input.View();
   const leakyrelu_array dx = output->View();
-  Run(place, input, mask_bytes, [&] {
+  Compute(place, input, mask_bytes, [&] {
     if constexpr (kHasCuda) {
       if (place.is_cuda()) return CudaBackward(in, bits.bytes(), mask_bytes, dx, slope, place);
     }

@@ -1,12 +1,12 @@
 /* leakyrelu.h - LeakyReLU, forward and backward, on arrays of any shape and strides (C11 and C++).
  *
- *   forward:   y  = x > 0 ? x  : x  * negative_slope    and, if asked for, one bit an element: x > 0
+ *   forward:   y  = x > 0 ? x  : x  * negative_slope    and, if asked for, one bit per element: x > 0
  *   backward:  dx = x > 0 ? dy : dy * negative_slope    from that bit alone
  *
- * Definition: https://pytorch.org/docs/stable/generated/torch.nn.LeakyReLU.html; where its text and PyTorch's program
- * differ (zero, NaN), the program rules, so zero and NaN take the slope's side. float32: the slope is rounded to
- * float32. float16, bfloat16: widened to float32, multiplied by the slope as float32, rounded to nearest even.
- * NaN stays NaN; which NaN is not promised.
+ * Definition: https://pytorch.org/docs/stable/generated/torch.nn.LeakyReLU.html; where its text and PyTorch's
+ * implementation differ, this library follows the implementation: zero and NaN take the slope's side.
+ * float32: the slope is rounded to float32. float16, bfloat16: widened to float32, multiplied by the slope as float32,
+ * rounded to nearest even. NaN stays NaN; which NaN is not promised.
  *
  * No function here throws, aborts or prints. All may be called from several threads at once.
  */

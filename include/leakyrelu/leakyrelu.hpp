@@ -5,7 +5,7 @@
 //   m(x, y);           // into memory of your own; y may be x
 //
 //   std::vector<std::uint8_t> mask(leakyrelu::mask_bytes(x.size()));
-//   leakyrelu::forward(x, y, mask, 0.1);     // keeps one bit an element ...
+//   leakyrelu::forward(x, y, mask, 0.1);     // keeps one bit per element ...
 //   leakyrelu::backward(dy, mask, dx, 0.1);  // ... which is all that the gradient needs
 //
 // Errors are std::invalid_argument, thrown before anything is written, and std::bad_alloc. Semantics: see leakyrelu.h.

@@ -1,4 +1,4 @@
-// torch.hpp - LeakyReLU for libtorch: the drop-in that keeps one bit an element for the backward.
+// torch.hpp - LeakyReLU for libtorch: the drop-in that keeps one bit per element for the backward.
 //
 //   leakyrelu::torch::LeakyReLU m(leakyrelu::torch::LeakyReLUOptions().negative_slope(0.1));
 //   auto y = m(x);

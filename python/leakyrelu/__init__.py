@@ -1,4 +1,4 @@
-"""LeakyReLU at the speed of memory, keeping one bit an element for the backward.
+"""LeakyReLU at the speed of memory, keeping one bit per element for the backward.
 
     y  = x > 0 ? x    : x    * negative_slope
     dx = x > 0 ? grad : grad * negative_slope

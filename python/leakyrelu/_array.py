@@ -34,7 +34,8 @@ def leaky_relu(
 
     Returns:
         An array of the kind, shape and dtype of `x`: fresh (in C order, or in the order of `x` where
-        that is dense), or `x`, or `out`.
+        that is dense), or `x`, or `out`. A fresh one of NumPy's that is large (see `memory_stats`) has
+        its memory from its `base`, so `resize` refuses it as it refuses a view.
 
     Raises:
         TypeError: `x` or `out` is no array, or of another dtype; `negative_slope` is no number.

@@ -28,7 +28,7 @@ STATEMENTS = {
 
 
 class Row(NamedTuple):
-    """Median bytes a second, read and written, by statement."""
+    """Median bytes per second, read and written, by statement."""
 
     dtype: str
     size: int

@@ -50,7 +50,7 @@ def apply(source: Path, target: Path, negative_slope: float, mask: Path | None) 
     The array is float16, float32 or float64, of any shape, and may be larger than memory. OUT.npy
     may be IN.npy. After an error or an interrupt every file is as it was before.
 
-    The mask holds one bit an element, all that the gradient needs:
+    The mask holds one bit per element, all that the gradient needs:
     numpy.packbits(x.ravel() > 0, bitorder="little").
     """
     if mask is not None and os.path.realpath(mask) in map(os.path.realpath, (source, target)):
@@ -118,7 +118,7 @@ def plot(target: Path, slopes: tuple[float, ...], gradient: bool) -> None:
 def bench() -> None:
     """Time the functions on arrays beside numpy.copyto of as many bytes, which memory limits.
 
-    Printed are the bytes read and written a second, and the part that this is of the copy's. The
+    Printed are the bytes read and written per second, and the part that this is of the copy's. The
     copy has one thread. Takes some 15 seconds and half a GiB.
     """
     from leakyrelu import _bench

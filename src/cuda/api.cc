@@ -22,14 +22,12 @@ leakyrelu_status Call(Direction direction, const leakyrelu_array* in, const leak
   if (!IsAligned(layouts.in) || !IsAligned(layouts.out)) return LEAKYRELU_ERROR_MISALIGNED;
   if (layouts.in.elements == 0) return LEAKYRELU_OK;
 
-  cuda::Mode mode = cuda::Mode::kBackward;
+  Mode mode = Mode::kBackward;
   if (direction == Direction::kForward) {
-    mode = mask == nullptr  ? cuda::Mode::kForward
-           : out == nullptr ? cuda::Mode::kMaskOnly
-                            : cuda::Mode::kForwardWithMask;
+    mode = mask == nullptr ? Mode::kForward : out == nullptr ? Mode::kMaskOnly : Mode::kForwardWithMask;
   }
-  const cuda::Job job = {mode, dtype, in->data, out != nullptr ? out->data : nullptr, mask, slope};
-  return cuda::Launch(job, MakePlan(layouts.in, layouts.out, mask != nullptr), stream);
+  const cuda::KernelCall call = {mode, dtype, in->data, out != nullptr ? out->data : nullptr, mask, slope};
+  return cuda::Launch(call, MakePlan(layouts.in, layouts.out, mask != nullptr), stream);
 }
 
 }  // namespace

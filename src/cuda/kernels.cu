@@ -18,8 +18,8 @@ __global__ void __launch_bounds__(kThreads) Kernel(const __grid_constant__ Body 
 
 }  // namespace
 
-leakyrelu_status Launch(const Job& job, const Plan& plan, cudaStream_t stream) {
-  return WithKernel(job, plan, [stream](auto body, uint32_t blocks) {
+leakyrelu_status Launch(const KernelCall& call, const Plan& plan, cudaStream_t stream) {
+  return WithKernel(call, plan, [stream](auto body, uint32_t blocks) {
     void* arguments[] = {&body};
     const cudaError_t error =
         cudaLaunchKernel(&Kernel<decltype(body)>, dim3(blocks), dim3(kThreads), arguments, 0, stream);

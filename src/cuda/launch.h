@@ -1,4 +1,4 @@
-// From a job and its plan to a kernel and a number of blocks. Touches no data and needs no CUDA.
+// From a call and its plan to a kernel and a number of blocks. Touches no data and needs no CUDA.
 #ifndef LEAKYRELU_SRC_CUDA_LAUNCH_H_
 #define LEAKYRELU_SRC_CUDA_LAUNCH_H_
 
@@ -16,7 +16,7 @@
 
 namespace leakyrelu::cuda {
 
-struct Job {
+struct KernelCall {
   Mode mode;
   size_t dtype;    // its DTypeIndex
   const void* in;  // element (0, 0, ...), as aligned as its dtype asks
@@ -25,8 +25,8 @@ struct Job {
   double slope;
 };
 
-// Enqueues the job's kernel on the stream: in kernels.cu for a device.
-leakyrelu_status Launch(const Job& job, const Plan& plan, cudaStream_t stream);
+// Enqueues the call's kernel on the stream: in kernels.cu for a device.
+leakyrelu_status Launch(const KernelCall& call, const Plan& plan, cudaStream_t stream);
 
 // The most blocks of a launch; a block that finds more work than its own goes on. Many more than any card runs at a
 // time, so that none is idle towards the end, and it need not be asked how many it runs.
@@ -53,16 +53,16 @@ inline bool IsContiguous(const Plan& plan) {
 }
 
 template <class Format, Mode mode, typename Index>
-Contiguous<Format, mode, Index> MakeContiguous(const Job& job, const Plan& plan) {
+Contiguous<Format, mode, Index> MakeContiguous(const KernelCall& call, const Plan& plan) {
   using T = typename Format::Storage;
   Contiguous<Format, mode, Index> kernel = {};
-  kernel.in = static_cast<const T*>(job.in) + plan.in_start;
-  kernel.mask = job.mask;
+  kernel.in = static_cast<const T*>(call.in) + plan.in_start;
+  kernel.mask = call.mask;
   kernel.elements = static_cast<Index>(plan.elements);
-  kernel.slope = static_cast<typename Format::Math>(job.slope);
+  kernel.slope = static_cast<typename Format::Math>(call.slope);
   kernel.out_vectors = true;
   if constexpr (kWritesOut<mode>) {
-    kernel.out = static_cast<T*>(job.out) + plan.out_start;
+    kernel.out = static_cast<T*>(call.out) + plan.out_start;
     const uint32_t beyond = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(kernel.out) % kVectorBytes<T>);
     if constexpr (!kWritesMask<mode>) kernel.shift = beyond / sizeof(T);
     kernel.out_vectors = kernel.shift * sizeof(T) == beyond;
@@ -72,7 +72,7 @@ Contiguous<Format, mode, Index> MakeContiguous(const Job& job, const Plan& plan)
 }
 
 template <class Format, Mode mode, typename Index>
-Strided<Format, mode, Index> MakeStrided(const Job& job, const Plan& plan) {
+Strided<Format, mode, Index> MakeStrided(const KernelCall& call, const Plan& plan) {
   using T = typename Format::Storage;
   using Kernel = Strided<Format, mode, Index>;
   using Offset = typename Kernel::Offset;
@@ -81,11 +81,11 @@ Strided<Format, mode, Index> MakeStrided(const Job& job, const Plan& plan) {
                                 {static_cast<Offset>(loop.in_stride), static_cast<Offset>(loop.out_stride)}};
   };
   Kernel kernel = {};
-  kernel.in = static_cast<const T*>(job.in) + plan.in_start;
-  if constexpr (kWritesOut<mode>) kernel.out = static_cast<T*>(job.out) + plan.out_start;
-  kernel.mask = job.mask;
+  kernel.in = static_cast<const T*>(call.in) + plan.in_start;
+  if constexpr (kWritesOut<mode>) kernel.out = static_cast<T*>(call.out) + plan.out_start;
+  kernel.mask = call.mask;
   kernel.elements = static_cast<Index>(plan.elements);
-  kernel.slope = static_cast<typename Format::Math>(job.slope);
+  kernel.slope = static_cast<typename Format::Math>(call.slope);
   kernel.run = make_dim(plan.loops[plan.dims - 1]);
   kernel.outer = plan.dims - 1;
   for (int i = 0; i < kernel.outer; ++i) kernel.dims[i] = make_dim(plan.loops[plan.dims - 2 - i]);
@@ -95,45 +95,45 @@ Strided<Format, mode, Index> MakeStrided(const Job& job, const Plan& plan) {
 // ---- From values to template parameters, one after the other
 
 template <class Format, Mode mode, typename Index, class Function>
-auto WithIndex(const Job& job, const Plan& plan, Function launch) {
+auto WithIndex(const KernelCall& call, const Plan& plan, Function launch) {
   if (IsContiguous(plan)) {
-    const auto kernel = MakeContiguous<Format, mode, Index>(job, plan);
+    const auto kernel = MakeContiguous<Format, mode, Index>(call, plan);
     return launch(kernel, BlocksFor(plan.elements + static_cast<int64_t>(kernel.shift), kernel.kBlockElements));
   }
-  const auto kernel = MakeStrided<Format, mode, Index>(job, plan);
+  const auto kernel = MakeStrided<Format, mode, Index>(call, plan);
   return launch(kernel, BlocksFor(plan.elements, kernel.kBlockElements));
 }
 
 template <class Format, Mode mode, class Function>
-auto WithMode(const Job& job, const Plan& plan, Function launch) {
-  return Fits32Bits(plan) ? WithIndex<Format, mode, uint32_t>(job, plan, launch)
-                          : WithIndex<Format, mode, uint64_t>(job, plan, launch);
+auto WithMode(const KernelCall& call, const Plan& plan, Function launch) {
+  return Fits32Bits(plan) ? WithIndex<Format, mode, uint32_t>(call, plan, launch)
+                          : WithIndex<Format, mode, uint64_t>(call, plan, launch);
 }
 
 template <class Format, class Function>
-auto WithFormat(const Job& job, const Plan& plan, Function launch) {
-  switch (job.mode) {
+auto WithFormat(const KernelCall& call, const Plan& plan, Function launch) {
+  switch (call.mode) {
     case Mode::kForward:
-      return WithMode<Format, Mode::kForward>(job, plan, launch);
+      return WithMode<Format, Mode::kForward>(call, plan, launch);
     case Mode::kForwardWithMask:
-      return WithMode<Format, Mode::kForwardWithMask>(job, plan, launch);
+      return WithMode<Format, Mode::kForwardWithMask>(call, plan, launch);
     case Mode::kMaskOnly:
-      return WithMode<Format, Mode::kMaskOnly>(job, plan, launch);
+      return WithMode<Format, Mode::kMaskOnly>(call, plan, launch);
     case Mode::kBackward:
       break;
   }
-  return WithMode<Format, Mode::kBackward>(job, plan, launch);
+  return WithMode<Format, Mode::kBackward>(call, plan, launch);
 }
 
-// Calls launch(kernel, blocks) with the kernel for the job, on which Thread(block, blocks, thread) is to be called for
+// Calls launch(kernel, blocks) with the kernel for the call, on which Thread(block, blocks, thread) is to be called for
 // every one of `blocks` blocks of kThreads threads, and returns what that returns. Any smaller number of blocks would
 // do as well.
 template <class Function>
-auto WithKernel(const Job& job, const Plan& plan, Function launch) {
-  switch (kDTypes[job.dtype].dtype) {
+auto WithKernel(const KernelCall& call, const Plan& plan, Function launch) {
+  switch (kDTypes[call.dtype].dtype) {
 #define LEAKYRELU_CASE(constant, ...) \
   case constant:                      \
-    return WithFormat<Format<(constant)>>(job, plan, launch);
+    return WithFormat<Format<(constant)>>(call, plan, launch);
     LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_CASE)
 #undef LEAKYRELU_CASE
   }

@@ -5,15 +5,9 @@
 #include <cstdint>
 
 #include "cuda/formats.h"
+#include "mode.h"
 
 namespace leakyrelu::cuda {
-
-enum class Mode { kForward, kForwardWithMask, kMaskOnly, kBackward };
-
-template <Mode mode>
-inline constexpr bool kWritesOut = mode != Mode::kMaskOnly;
-template <Mode mode>
-inline constexpr bool kWritesMask = mode == Mode::kForwardWithMask || mode == Mode::kMaskOnly;
 
 inline constexpr uint32_t kUnit = 8;
 inline constexpr uint32_t kThreads = 256;  // of a block

@@ -51,8 +51,8 @@ uint16_t Format<LEAKYRELU_BFLOAT16>::Narrow(float v) { return NarrowAsOracle<ora
 
 namespace cuda_emulated {
 
-Kernel MakeKernel(const leakyrelu::cuda::Job& job, const leakyrelu::Plan& plan) {
-  return leakyrelu::cuda::WithKernel(job, plan, [](const auto& kernel, uint32_t blocks) -> Kernel {
+Kernel MakeKernel(const leakyrelu::cuda::KernelCall& call, const leakyrelu::Plan& plan) {
+  return leakyrelu::cuda::WithKernel(call, plan, [](const auto& kernel, uint32_t blocks) -> Kernel {
     return {[kernel](uint32_t block, uint32_t of, uint32_t thread) { kernel.Thread(block, of, thread); }, blocks,
             kernel.kBlockElements};
   });

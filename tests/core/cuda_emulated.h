@@ -15,7 +15,7 @@ struct Kernel {
   int64_t block_elements;  // that a block does before it goes on to others
 };
 
-Kernel MakeKernel(const leakyrelu::cuda::Job& job, const leakyrelu::Plan& plan);
+Kernel MakeKernel(const leakyrelu::cuda::KernelCall& call, const leakyrelu::Plan& plan);
 
 // Calls one thread after the other, in an order and with a number of blocks that change with every call.
 void Run(const Kernel& kernel);

@@ -19,13 +19,13 @@ namespace {
 using cuda_emulated::Kernel;
 using cuda_emulated::MakeKernel;
 using leakyrelu::DTypeIndex;
+using leakyrelu::Mode;
 using leakyrelu::Plan;
 using leakyrelu::cuda::Divider;
-using leakyrelu::cuda::Job;
+using leakyrelu::cuda::KernelCall;
 using leakyrelu::cuda::kMaxBlocks;
 using leakyrelu::cuda::kThreads;
 using leakyrelu::cuda::kUnit;
-using leakyrelu::cuda::Mode;
 using test_util::Random;
 
 // ---- Division
@@ -116,8 +116,8 @@ TEST_P(GridTest, EveryElementOnceWhateverTheBlocks) {
           data += away * bytes;
           for (int64_t i = 0; i < elements; ++i) test_util::Store(data + i * stride * bytes, bytes, one);
           std::vector<uint8_t> mask(leakyrelu_mask_bytes(elements));
-          const Job job = {Mode::kBackward, dtype, data, data, mask.data(), 2.0};
-          const Kernel kernel = MakeKernel(job, PlanOf({{elements, stride, stride}}));
+          const KernelCall call = {Mode::kBackward, dtype, data, data, mask.data(), 2.0};
+          const Kernel kernel = MakeKernel(call, PlanOf({{elements, stride, stride}}));
           const uint32_t blocks = std::min(kernel.blocks, fewer);
           for (uint32_t block = 0; block < blocks; ++block) {
             for (uint32_t thread = 0; thread < kThreads; ++thread) kernel.thread(block, blocks, thread);
@@ -147,8 +147,8 @@ class HugeGrid {
   explicit operator bool() const { return static_cast<bool>(space_) && static_cast<bool>(mask_); }
 
   void Test() {
-    const Job job = {Mode::kForwardWithMask, dtype_, space_.data(), space_.data(), Mask(), -1.0};
-    const Kernel kernel = MakeKernel(job, PlanOf({{elements_, stride_, stride_}}));
+    const KernelCall call = {Mode::kForwardWithMask, dtype_, space_.data(), space_.data(), Mask(), -1.0};
+    const Kernel kernel = MakeKernel(call, PlanOf({{elements_, stride_, stride_}}));
     const int64_t block_elements = kernel.block_elements;
     const int64_t blocks = (elements_ + block_elements - 1) / block_elements;
     std::set<int64_t> tried;
@@ -214,8 +214,8 @@ TEST_P(GridTest, AThreadOf2To40Elements) {
   const int64_t bytes = static_cast<int64_t>(leakyrelu::kDTypes[dtype].bytes);
   test_util::Space space(kElements * bytes);
   if (!space) GTEST_SKIP() << "cannot map so much address space";
-  const Job job = {Mode::kForward, dtype, space.data(), space.data(), nullptr, -1.0};
-  const Kernel kernel = MakeKernel(job, PlanOf({{kElements, 1, 1}}));
+  const KernelCall call = {Mode::kForward, dtype, space.data(), space.data(), nullptr, -1.0};
+  const Kernel kernel = MakeKernel(call, PlanOf({{kElements, 1, 1}}));
   constexpr int64_t kThread = 77;
   const int64_t block = kernel.blocks - 1;
   kernel.thread(static_cast<uint32_t>(block), kernel.blocks, kThread);

@@ -4,8 +4,8 @@
 #include "cuda_under_test.h"
 #include "leakyrelu/cuda.h"
 
-leakyrelu_status leakyrelu::cuda::Launch(const Job& job, const Plan& plan, cudaStream_t /*stream*/) {
-  cuda_emulated::Run(cuda_emulated::MakeKernel(job, plan));
+leakyrelu_status leakyrelu::cuda::Launch(const KernelCall& call, const Plan& plan, cudaStream_t /*stream*/) {
+  cuda_emulated::Run(cuda_emulated::MakeKernel(call, plan));
   return LEAKYRELU_OK;
 }
 

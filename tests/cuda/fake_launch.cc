@@ -42,16 +42,16 @@ leakyrelu_status Return(cudaError_t error) {
 
 }  // namespace
 
-leakyrelu_status Launch(const Job& job, const Plan& plan, cudaStream_t stream) {
+leakyrelu_status Launch(const KernelCall& call, const Plan& plan, cudaStream_t stream) {
   static std::mutex mutex;
   static auto& launched = *new std::deque<cuda_emulated::Kernel>;  // kept, since a graph may run it at any time
   if (PyGILState_Check != nullptr && PyGILState_Check() != 0) ++launches_under_gil;
   if (fake_card_stream_device(stream) != fake_card_current_device()) return Return(cudaErrorInvalidResourceHandle);
-  if (!IsHere(job.in) || !IsHere(job.out) || !IsHere(job.mask)) return Return(cudaErrorIllegalAddress);
+  if (!IsHere(call.in) || !IsHere(call.out) || !IsHere(call.mask)) return Return(cudaErrorIllegalAddress);
   cuda_emulated::Kernel* kernel = nullptr;
   {
     const std::lock_guard<std::mutex> lock(mutex);
-    kernel = &launched.emplace_back(cuda_emulated::MakeKernel(job, plan));
+    kernel = &launched.emplace_back(cuda_emulated::MakeKernel(call, plan));
   }
   return Return(cudaLaunchHostFunc(
       stream, [](void* data) { cuda_emulated::Run(*static_cast<const cuda_emulated::Kernel*>(data)); }, kernel));

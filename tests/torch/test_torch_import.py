@@ -92,7 +92,7 @@ def test_another_patch_version_is_fine() -> None:
 
 
 def test_the_library_is_not_even_loaded_with_another_torch() -> None:
-    """Its symbols would be missing, in riddles."""
+    """Its symbols would be missing, with an obscure loader error."""
     result = run("""
         import sys, types
         module = types.ModuleType("leakyrelu._torch_version")

@@ -1,6 +1,6 @@
 // What calls on arrays in the memory of a CUDA device need of CUDA. A build without has the declarations alone.
-#ifndef LEAKYRELU_BINDINGS_ARRAY_CUDA_H_
-#define LEAKYRELU_BINDINGS_ARRAY_CUDA_H_
+#ifndef LEAKYRELU_BINDINGS_ARRAY_ON_CUDA_H_
+#define LEAKYRELU_BINDINGS_ARRAY_ON_CUDA_H_
 
 #include <nanobind/nanobind.h>
 
@@ -37,4 +37,4 @@ leakyrelu_status CudaBackward(const leakyrelu_array& grad, const uint8_t* mask, 
 
 }  // namespace leakyrelu::arrays
 
-#endif  // LEAKYRELU_BINDINGS_ARRAY_CUDA_H_
+#endif  // LEAKYRELU_BINDINGS_ARRAY_ON_CUDA_H_

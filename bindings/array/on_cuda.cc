@@ -1,4 +1,4 @@
-#include "cuda.h"
+#include "on_cuda.h"
 
 #include <nanobind/nanobind.h>
 
