@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import leakyrelu
-from benchmarks import busy, cases, exactness, kernels, machine, memory, native, peers, training
+from benchmarks import busy, cases, exactness, kernels, machine, memory, native, peers, small, training
 from benchmarks.cases import Case
 from benchmarks.data import Data, as_array, same
 from benchmarks.measure import Budget, Side, measure
@@ -51,6 +51,7 @@ class Bench:
             "kernels": [],
             "training": [],
             "busy": [],
+            "small": [],
             "cache": {"missing": "not measured"},
         }
         self._build = build
@@ -103,6 +104,8 @@ class Bench:
                 self.document["multiplications_a_second"][str(threads)] = rate
         with self._or_without("the kernels"):
             self.document["kernels"] = kernels.measure(self._build / "kernels_bench", self.full)
+        self._set_num_threads(1)
+        self.document["small"] = small.measure_all()
         with self._or_without("a busy machine"):
             self.document["busy"] = busy.measure(self.sides, self._set_num_threads, self.cores, self.full)
         for job in training_jobs(self.full, self.cores):

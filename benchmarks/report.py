@@ -72,6 +72,7 @@ def tables(document: Document) -> list[Table]:
         *over_ours(document),
         *times(document),
         *kernel_speeds(document),
+        *small_calls(document),
         *busy_machine(document),
         *training_steps(document),
     ]
@@ -182,6 +183,15 @@ def training_steps(document: Document) -> Iterator[Table]:
         peaks = [run["peak"][side] for side in (peers.TORCH, peers.OURS_TORCH)]
         cells = [f"{peak / 2**20:.0f} MiB" for peak in peaks]
         table.rows.append([*head, "peak memory", *cells, f"{peaks[1] / peaks[0]:.2f}"])
+    if table.rows:
+        yield table
+
+
+def small_calls(document: Document) -> Iterator[Table]:
+    runs = document["small"]
+    table = Table("A call on a small NumPy array, float32", ["", *map(column, runs)])
+    for call in dict.fromkeys(call for run in runs for call in run["seconds"]):
+        table.rows.append([call, *(duration(spread(run["seconds"][call]).median) for run in runs)])
     if table.rows:
         yield table
 

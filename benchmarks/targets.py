@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import busy, cases, kernels, native, peers, training
-from benchmarks.measure import Spread, ratio
+from benchmarks import busy, cases, kernels, native, peers, small, training
+from benchmarks.measure import Spread, ratio, spread
 
 MIB = 2**20
 # Nothing is to be left of the cache; less than this is the noise of a process's own memory.
@@ -150,6 +150,21 @@ def _busy(document: dict[str, Any]) -> Iterator[Row]:
             yield Row(what, run["threads"], Spread(times, times, times), 7)
 
 
+def _small(document: dict[str, Any]) -> Iterator[Row]:
+    for run in document["small"]:
+        seconds, what = run["seconds"], f"{_count(run['elements'])}, NumPy arrays"
+        if run["elements"] == cases.TINY:
+            over = ratio(seconds[small.OUT], seconds[small.MAXIMUM])
+            yield Row(f"{what}, {small.OUT}, time over {small.MAXIMUM}", 1, over, 1, at_most=True)
+            for call, wanted in ((small.FRESH, 1.0), (small.WITH_MASK, 1.5), (small.BACKWARD, 1.2)):
+                microseconds = spread([1e6 * each for each in seconds[call]])
+                yield Row(f"{what}, {call}", 1, microseconds, wanted, at_most=True, unit=" µs")
+        else:
+            pairs = zip(seconds[small.OUT], seconds[small.COPY], strict=True)
+            beyond = spread([1e6 * (ours - copy) for ours, copy in pairs])
+            yield Row(f"{what}, {small.OUT}, beyond {small.COPY}", 1, beyond, 0.5, at_most=True, unit=" µs")
+
+
 def _cache(document: dict[str, Any]) -> Row:
     what, cache = "left resident after empty_cache()", document["cache"]
     if "missing" in cache:
@@ -162,7 +177,7 @@ def _cache(document: dict[str, Any]) -> Row:
 def rows(document: dict[str, Any]) -> list[Row]:
     """All of them, in the order in which they are wanted."""
     found = [row for wanted in _over_other_sides(document) for row in wanted.rows(document)]
-    return [*found, *_kernels(document), *_busy(document), *_training(document), _cache(document)]
+    return [*found, *_kernels(document), *_small(document), *_busy(document), *_training(document), _cache(document)]
 
 
 def _count(elements: int) -> str:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import leakyrelu
-from benchmarks import bench, busy, cases, exactness, measure, native, peers, plots, report, targets, training
+from benchmarks import bench, busy, cases, exactness, measure, native, peers, plots, report, small, targets, training
 from benchmarks.cases import Case
 from benchmarks.data import Data, as_array, normal_numbers, numpy_dtype, oracle, same
 from benchmarks.measure import Budget, Side, Spread
@@ -215,6 +215,7 @@ def empty_document() -> dict[str, Any]:
         "kernels": [],
         "training": [],
         "busy": [],
+        "small": [],
         "cache": {"missing": "not measured"},
     }
 
@@ -275,6 +276,11 @@ def canned_document() -> dict[str, Any]:
             },
         }
     ]
+    calls = {small.FRESH: 3e-7, small.WITH_MASK: 1.6e-6, small.BACKWARD: 3e-7, small.MAXIMUM: 4e-7, small.COPY: 3e-7}
+    document["small"] = [
+        {"elements": 2, "seconds": {name: [s] * 3 for name, s in ({small.OUT: 2e-7} | calls).items()}},
+        {"elements": 10_000, "seconds": {name: [s] * 3 for name, s in ({small.OUT: 9e-7} | calls).items()}},
+    ]
     document["cache"] = {"kept": 512 << 20, "left": 4096, "stats": {}}
     document["exactness"] = [
         {"side": "oneDNN", "operation": "forward", "dtype": "float32", "slope": 0.0, "differs": ["zeros", "NaN"]},
@@ -302,6 +308,10 @@ def test_wanted_figures_are_met_missed_or_not_measured_and_none_is_hidden() -> N
     assert rows["two processes computing, 1 000 000, leakyrelu, out=, mean over one thread's"].is_met
     assert not rows["two processes computing, 1 000 000, leakyrelu.torch, mean over one thread's"].is_met
     assert rows["two processes computing, 1 000 000, mean over torch"].is_met
+    assert rows["2, NumPy arrays, into out, time over np.maximum, into out"].found == pytest.approx((0.5,) * 3)
+    assert rows["2, NumPy arrays, fresh"].is_met
+    assert not rows["2, NumPy arrays, with mask, fresh"].is_met
+    assert not rows["10 000, NumPy arrays, into out, beyond np.copyto"].is_met
 
     table = report.wanted_figures(canned_document())
     verdicts = {row[0]: row[-1] for row in table.rows}
@@ -321,10 +331,16 @@ def test_tables_say_what_was_found() -> None:
     assert tables["Kernels alone, 256KiB an array, one thread; memcpy 100.0 GB/s"].rows[0][2] == "0.90 (12.0)"
     differences = {row[0]: row[2] for row in tables["Whose bits are the oracle's"].rows}
     assert differences == {"oneDNN": "forward of float32, slope 0: zeros, NaN", "torch": "nowhere"}
+    assert tables["A call on a small NumPy array, float32"].rows[0] == ["into out", "200 ns", "900 ns"]
     busy_rows = tables["Mean time of a call, float32, two processes computing"].rows
     assert busy_rows[1] == ["leakyrelu, out=", "2", "120 µs (1.20)"]
     assert busy_rows[-1] == ["torch", "2", "1.6 ms"]
     assert [row[-1] for row in tables["Training steps, with Adam"].rows] == ["1.05 (1.02 … 1.08)", "0.80"]
+
+
+def test_small_calls_compute() -> None:
+    for run in small.measure_all():
+        assert all(len(rounds) >= 7 and min(rounds) > 0 for rounds in run["seconds"].values())
 
 
 def test_a_busy_machine_is_measured_with_one_thread_and_all_and_left_as_it_was(
