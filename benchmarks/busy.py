@@ -80,7 +80,7 @@ def _means(
             if side is not None:
                 timers[peer.name, threads] = _after_mm(side, cores) if situation == AFTER_MM else _again_and_again(side)
     calls, spent = dict.fromkeys(timers, 0), dict.fromkeys(timers, 0.0)
-    while any(total < seconds for total in spent.values()):
+    for _ in range(max(1, round(seconds / _BLOCK_SECONDS))):
         for key, run in timers.items():
             set_num_threads(key[1])
             time.sleep(PAUSE_SECONDS)

@@ -346,7 +346,7 @@ def test_small_calls_compute() -> None:
 def test_a_busy_machine_is_measured_with_one_thread_and_all_and_left_as_it_was(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(busy, "_BLOCK_SECONDS", 0.001)
+    monkeypatch.setattr(busy, "_BLOCK_SECONDS", 0.02)
     monkeypatch.setattr(
         busy, "situations", lambda _: dict.fromkeys([busy.IDLE, busy.COMPUTING, busy.AFTER_MM], (5000,))
     )
