@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import leakyrelu
-from benchmarks import busy, cases, exactness, kernels, machine, memory, native, peers, training
+from benchmarks import busy, cases, exactness, kernels, machine, memory, native, peers, small, training
 from benchmarks.cases import Case
 from benchmarks.data import Data, as_array, same
 from benchmarks.measure import Budget, Side, measure
@@ -48,6 +48,7 @@ class Bench:
             "exactness": [],
             "cases": [],
             "multiplications_a_second": {},
+            "small": {},
             "kernels": [],
             "training": [],
             "busy": [],
@@ -92,7 +93,9 @@ class Bench:
             self.document["cases"].append(result | {"sides": measure(sides, FULL if self.full else QUICK)})
 
     def measure_the_rest(self) -> None:
-        """The arithmetic's roof, the kernels, the training steps, and what the memory cache leaves."""
+        """Small calls, the arithmetic's roof, the kernels, the training steps, and what the memory cache leaves."""
+        self._set_num_threads(1)
+        self.document["small"] = small.run(FULL if self.full else QUICK)
         if self._library is not None:
             for threads in sorted({1, self.cores}):
                 self._library.native_set_num_threads(threads)
@@ -185,7 +188,7 @@ def run(build: Path, full: bool, console: Console) -> dict[str, Any]:
         if not full:
             text = f"With --full alone: the other sides on {cases.HUGE} elements, more sizes and layouts, one thread"
             bench.document["notes"].append(text)
-        progress.update(steps, description="kernels, a busy machine, training steps")
+        progress.update(steps, description="small calls, kernels, a busy machine, training steps")
         bench.measure_the_rest()
     if float(bench.document["machine"]["load at the start"]) > _BUSY:
         text = "The machine was busy at the start: a library that waits for all its threads is slowed most, by far"

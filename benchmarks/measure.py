@@ -60,6 +60,11 @@ def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Spread:
     return spread([a / b for a, b in zip(numerators, denominators, strict=True)])
 
 
+def difference(minuends: Sequence[float], subtrahends: Sequence[float]) -> Spread:
+    """Of the differences within each round."""
+    return spread([a - b for a, b in zip(minuends, subtrahends, strict=True)])
+
+
 def measure(sides: Sequence[Side], budget: Budget) -> dict[str, list[float]]:
     """Seconds a statement of each side by name, one for each round."""
     timers = {side.name: timeit.Timer(side.statement, globals=side.names) for side in sides}

@@ -7,7 +7,7 @@ from typing import Any
 import rich.markup
 import rich.table
 
-from benchmarks import cases, kernels, native, peers, targets
+from benchmarks import cases, kernels, native, peers, small, targets
 from benchmarks.measure import Spread, ratio, spread
 
 # Which of ours a side is compared with: what does the same work, from the same memory to the same.
@@ -69,6 +69,7 @@ def tables(document: Document) -> list[Table]:
     return [
         wanted_figures(document),
         exactness(document),
+        *small_calls(document),
         *over_ours(document),
         *times(document),
         *kernel_speeds(document),
@@ -112,6 +113,17 @@ def exactness(document: Document) -> Table:
         texts = [f"{operation} of {', '.join(d)}, {at}: {kinds}" for (operation, at, kinds), d in found.items()]
         table.rows.append([side, _listed(entry["dtype"] for entry in entries), "; ".join(texts) or "nowhere"])
     return table
+
+
+def small_calls(document: Document) -> Iterator[Table]:
+    table = Table("Small calls on NumPy arrays, float32, one thread: µs per call", ["", *map(_count, small.STATEMENTS)])
+    table.note = "Medians (quartiles)."
+    for statement in dict.fromkeys(statement for times in document["small"].values() for statement in times):
+        rounds = [times.get(statement) for times in document["small"].values()]
+        cells = [with_quartiles(spread([1e6 * each for each in times])) if times else "" for times in rounds]
+        table.rows.append([statement, *cells])
+    if table.rows:
+        yield table
 
 
 def over_ours(document: Document) -> Iterator[Table]:
@@ -218,7 +230,11 @@ def groups(document: Document) -> Iterator[tuple[str, list[dict[str, Any]]]]:
 def column(result: dict[str, Any]) -> str:
     if result.get("layout", "contiguous") != "contiguous":
         return str(result["layout"])
-    return f"{result['elements']:,}".replace(",", " ")
+    return _count(result["elements"])
+
+
+def _count(elements: int) -> str:
+    return f"{elements:,}".replace(",", " ")
 
 
 def lines(document: Document) -> Iterator[str]:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import busy, cases, kernels, native, peers, training
-from benchmarks.measure import Spread, ratio
+from benchmarks import busy, cases, kernels, native, peers, small, training
+from benchmarks.measure import Spread, difference, ratio, spread
 
 MIB = 2**20
 # Nothing is to be left of the cache; less than this is the noise of a process's own memory.
@@ -104,6 +104,24 @@ def _over_other_sides(document: dict[str, Any]) -> Iterator[Wanted]:
             yield Wanted(f"{_count(10**7)} {dtype}, forward", 1.1, cases.FORWARD, 10**7, dtype)
 
 
+def _small(document: dict[str, Any]) -> Iterator[Row]:
+    """At most a number of microseconds, of the call or of what it takes longer than one of NumPy's."""
+    for elements, statement, other, wanted in (
+        (cases.TINY, small.INTO, small.MAXIMUM, 0.0),
+        (cases.TINY, small.FRESH, None, 1.0),
+        (cases.TINY, small.WITH_MASK, None, 1.5),
+        (cases.TINY, small.BACKWARD, None, 1.2),
+        (small.LARGER, small.INTO, small.COPYTO, 0.5),
+    ):
+        times = document["small"].get(str(elements), {})
+        what = f"{_count(elements)}, {statement}" + (f" minus {other}" if other else "")
+        if statement not in times:
+            yield Row(what, 1, None, wanted, True, " µs", "not measured")
+            continue
+        seconds = difference(times[statement], times[other]) if other else spread(times[statement])
+        yield Row(what, 1, Spread(*(1e6 * each for each in seconds)), wanted, True, " µs")
+
+
 def _kernels(document: dict[str, Any]) -> Iterator[Row]:
     size = "256KiB"
     speeds = {
@@ -162,7 +180,7 @@ def _cache(document: dict[str, Any]) -> Row:
 def rows(document: dict[str, Any]) -> list[Row]:
     """All of them, in the order in which they are wanted."""
     found = [row for wanted in _over_other_sides(document) for row in wanted.rows(document)]
-    return [*found, *_kernels(document), *_busy(document), *_training(document), _cache(document)]
+    return [*found, *_small(document), *_kernels(document), *_busy(document), *_training(document), _cache(document)]
 
 
 def _count(elements: int) -> str:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import leakyrelu
-from benchmarks import bench, busy, cases, exactness, measure, native, peers, plots, report, targets, training
+from benchmarks import bench, busy, cases, exactness, measure, native, peers, plots, report, small, targets, training
 from benchmarks.cases import Case
 from benchmarks.data import Data, as_array, normal_numbers, numpy_dtype, oracle, same
 from benchmarks.measure import Budget, Side, Spread
@@ -198,6 +198,23 @@ def test_the_smallest_cases_run_and_are_reported(tmp_path: Path, monkeypatch: py
     assert "## Wanted figures" in page
 
 
+def test_small_calls_are_timed_in_turn() -> None:
+    found = small.run(QUICK)
+    assert {int(elements): tuple(times) for elements, times in found.items()} == small.STATEMENTS
+    assert all(len({len(rounds) for rounds in times.values()}) == 1 for times in found.values())
+
+
+@pytest.mark.parametrize("wrong", ["y", "mask"])
+def test_small_calls_with_other_bits_are_not_timed(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_mask(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        y, mask = leakyrelu.leaky_relu(x), np.packbits(x > 0, bitorder="little")
+        return (x, mask) if wrong == "y" else (y, ~mask)
+
+    monkeypatch.setattr(leakyrelu, "leaky_relu_with_mask", with_mask)
+    with pytest.raises(AssertionError, match=r"leaky_relu_with_mask\(x\) of 2 elements: other bits"):
+        small.sides(cases.TINY)
+
+
 # The report
 
 
@@ -212,6 +229,7 @@ def empty_document() -> dict[str, Any]:
         "exactness": [],
         "cases": [],
         "multiplications_a_second": {"1": 1e11, "2": 2e11},
+        "small": {},
         "kernels": [],
         "training": [],
         "busy": [],
@@ -254,6 +272,15 @@ def canned_document() -> dict[str, Any]:
             )
         ),
     ]
+    document["small"] = {
+        "2": {
+            small.INTO: [0.7e-6, 0.8e-6, 0.9e-6],
+            small.MAXIMUM: [0.8e-6, 0.9e-6, 1e-6],
+            small.FRESH: [1.2e-6] * 3,
+            small.WITH_MASK: [1.4e-6] * 3,
+        },
+        str(small.LARGER): {small.INTO: [2e-6] * 3, small.COPYTO: [1.4e-6] * 3},
+    }
     document["training"] = [
         {
             "model": training.HIFIGAN,
@@ -303,6 +330,14 @@ def test_wanted_figures_are_met_missed_or_not_measured_and_none_is_hidden() -> N
     assert not rows["two processes computing, 1 000 000, leakyrelu.torch, mean over one thread's"].is_met
     assert rows["two processes computing, 1 000 000, mean over torch"].is_met
 
+    into = rows["2, leakyrelu.leaky_relu(x, out=y) minus np.maximum(x, y, out=y)"]
+    assert into.found is not None
+    assert (round(into.found.median, 6), into.wanted, into.unit, into.is_met) == (-0.1, 0, " µs", True)
+    assert not rows["2, leakyrelu.leaky_relu(x)"].is_met
+    assert rows["2, leakyrelu.leaky_relu_with_mask(x)"].is_met
+    assert rows["2, leakyrelu.leaky_relu_backward(grad, mask)"].note == "not measured"
+    assert not rows["10 000, leakyrelu.leaky_relu(x, out=y) minus np.copyto(y, x)"].is_met
+
     table = report.wanted_figures(canned_document())
     verdicts = {row[0]: row[-1] for row in table.rows}
     assert verdicts["64 000 000, forward, over torch"] == "missed"
@@ -319,6 +354,10 @@ def test_tables_say_what_was_found() -> None:
     assert tables["forward, float32, 10^6 elements, 2 threads: over ours"].headings == ["", "sliced"]
     assert tables["forward, float32, 2 threads: time"].rows[0][1] == "4 µs (3.5 µs … 4.5 µs)"
     assert tables["Kernels alone, 256KiB an array, one thread; memcpy 100.0 GB/s"].rows[0][2] == "0.90 (12.0)"
+    calls = tables["Small calls on NumPy arrays, float32, one thread: µs per call"]
+    assert calls.headings == ["", "2", "10 000"]
+    assert calls.rows[0] == [small.INTO, "0.80 (0.75 … 0.85)", "2.00 (2.00 … 2.00)"]
+    assert calls.rows[-1] == [small.COPYTO, "", "1.40 (1.40 … 1.40)"]
     differences = {row[0]: row[2] for row in tables["Whose bits are the oracle's"].rows}
     assert differences == {"oneDNN": "forward of float32, slope 0: zeros, NaN", "torch": "nowhere"}
     busy_rows = tables["Mean time of a call, float32, two processes computing"].rows
