@@ -1,8 +1,8 @@
-"""The sides in C and C++, all called by ctypes: leakyrelu.h, copies, a plain loop, oneDNN, XNNPACK."""
+"""The sides in C and C++, all called by ctypes (native.cc): leakyrelu.h, copies, a plain loop."""
 
 import ctypes
 import weakref
-from ctypes import c_double, c_float, c_int32, c_size_t, c_void_p
+from ctypes import c_double, c_int32, c_size_t, c_void_p
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from benchmarks import cases
 from benchmarks.cases import Case
 from benchmarks.data import Array, Data
 from benchmarks.measure import Side
-from benchmarks.peers import KINDS, Peer, known
+from benchmarks.peers import Peer
 from leakyrelu import _core
 
 OURS_C = "leakyrelu, C"
@@ -19,8 +19,6 @@ MEMCPY = "memcpy"
 STREAM = "copy, streaming stores"
 COPIES = (MEMCPY, STREAM)
 PLAIN_LOOP = "plain C++ loop"
-ONEDNN = "oneDNN"
-XNNPACK = "XNNPACK"
 
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "native_set_num_threads": (None, [c_int32]),
@@ -31,9 +29,6 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "native_memcpy": (c_void_p, [c_void_p, c_void_p, c_size_t]),
     "native_stream": (c_void_p, [c_void_p, c_void_p, c_size_t]),
     "native_plain_loop": (c_void_p, [c_int32, c_void_p, c_void_p, c_size_t, c_double]),
-    "onednn": (c_void_p, [c_int32, c_size_t, c_void_p, c_void_p, c_void_p, c_float]),
-    "xnnpack": (c_void_p, [c_size_t, c_void_p, c_void_p, c_float]),
-    "native_multiply": (None, [c_size_t]),
 }
 
 
@@ -41,13 +36,12 @@ def load(folder: Path) -> ctypes.CDLL:
     """The library in a build's folder.
 
     Raises:
-        OSError: It is not there, or what it is linked to is not.
+        OSError: It is not there.
     """
     library = ctypes.CDLL(str(folder / LIBRARY))
     for name, (result, arguments) in _SIGNATURES.items():
-        if hasattr(library, name):
-            function = getattr(library, name)
-            function.restype, function.argtypes = result, arguments
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
     return library
 
 
@@ -116,6 +110,7 @@ class PlainLoop(_Native):
     """The formula as g++ -O3 -march=native compiles it."""
 
     name = PLAIN_LOOP
+    dtypes = ("float32", "float64")
 
     def _prepare(self, case: Case, data: Data) -> Any:
         if case.operation != cases.FORWARD:
@@ -124,59 +119,14 @@ class PlainLoop(_Native):
         return self._library.native_plain_loop(dtype, x, y, case.elements, case.slope)
 
 
-class OneDnn(_Native):
-    """eltwise_relu with alpha."""
-
-    name = ONEDNN
-    dtypes = ("float32", "float16", "bfloat16")
-    differs = (
-        known([cases.FORWARD], dtypes, [0.0], KINDS)  # a plain ReLU there
-        | known([cases.BACKWARD], dtypes, cases.CHECKED_SLOPES, ["NaN"])
-        | known([cases.FORWARD], ["bfloat16"], cases.CHECKED_SLOPES, ["subnormals"])
-    )
-
-    def _prepare(self, case: Case, data: Data) -> Any:
-        if case.operation not in (cases.FORWARD, cases.BACKWARD):
-            return None
-        dtype, x, y = _core.DTYPES[case.dtype], *_addresses(data.x, data.y)
-        g = data.g.ctypes.data if case.operation == cases.BACKWARD else None
-        return self._library.onednn(dtype, case.elements, x, g, y, case.slope)
-
-
-class Xnnpack(_Native):
-    """leaky_relu_nc_f32 on a pthreadpool."""
-
-    name = XNNPACK
-    dtypes = ("float32",)
-    differs = known([cases.FORWARD], dtypes, cases.CHECKED_SLOPES, ["subnormals"]) | known(
-        [cases.FORWARD], dtypes, [-0.2], ["zeros"]
-    )
-
-    def _prepare(self, case: Case, data: Data) -> Any:
-        if case.operation != cases.FORWARD:
-            return None
-        return self._library.xnnpack(case.elements, *_addresses(data.x, data.y), case.slope)
-
-
 def _addresses(*arrays: Array) -> list[int]:
     return [array.ctypes.data for array in arrays]
 
 
-def native_peers(library: ctypes.CDLL) -> tuple[list[Peer], dict[str, str]]:
-    """The sides that this library was built with, and why the others are missing."""
-    peers: list[Peer] = [
+def native_peers(library: ctypes.CDLL) -> list[Peer]:
+    return [
         OursC(library),
         Copy(library, MEMCPY, "native_memcpy"),
         Copy(library, STREAM, "native_stream"),
         PlainLoop(library),
     ]
-    missing = {}
-    for name, function, maker, package in (
-        (ONEDNN, "onednn", OneDnn, "libdnnl-dev, version 2,"),
-        (XNNPACK, "xnnpack", Xnnpack, "libxnnpack-dev or libpthreadpool-dev"),
-    ):
-        if hasattr(library, function):
-            peers.append(maker(library))
-        else:
-            missing[name] = f"{package} was not there when the benchmarks were built"
-    return peers, missing

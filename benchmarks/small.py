@@ -45,6 +45,6 @@ def sides(elements: int) -> list[Side]:
     return found
 
 
-def run(budget: Budget) -> dict[str, dict[str, list[float]]]:
+def run(budget: Budget) -> dict[int, dict[str, list[float]]]:
     """Seconds per call, one for each round, by number of elements and statement."""
-    return {str(elements): measure(sides(elements), budget) for elements in STATEMENTS}
+    return {elements: measure(sides(elements), budget) for elements in STATEMENTS}
