@@ -19,8 +19,7 @@ def main() -> None:
     from benchmarks import bench, plots, report
 
     start = time.monotonic()
-    terminal = Console()
-    console = terminal if terminal.is_terminal else Console(width=_WIDTH)
+    console = Console() if Console().is_terminal else Console(width=_WIDTH)
     document = bench.run(arguments.build, arguments.full, console)
     OUT.mkdir(parents=True, exist_ok=True)
     plots.draw(document).savefig(OUT / "sizes.png", dpi=130)

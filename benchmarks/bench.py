@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -54,11 +53,12 @@ class Bench:
         """Checks each side on each case's own numbers and times them."""
         data = None
         for case in grid:
-            if _ARRAYS_AT_ONCE * case.elements * case.itemsize > _available_bytes():
+            available = 1024 * machine.kilobytes("MemAvailable", "/proc/meminfo")
+            if _ARRAYS_AT_ONCE * case.elements * case.itemsize > available:
                 self.document["notes"].append(f"Not enough memory for {case.elements} elements of {case.dtype}")
                 continue
             self._set_num_threads(case.threads)
-            if data is None or not _is_on_same_data(data.case, case):
+            if data is None or data.case.memory != case.memory:
                 data = None  # lets the old go before the new comes
                 data = Data(case)
             data.case = case
@@ -140,18 +140,7 @@ def run(build: Path, full: bool, console: Console) -> dict[str, Any]:
         bench.measure_the_rest()
     if not full:
         notes.append(f"With --full alone: the other sides on {cases.HUGE} elements, more sizes, one thread")
-    load = bench.document["machine"]["load at the start"]
-    if float(load) > _BUSY:
+    if float(bench.document["machine"]["load at the start"]) > _BUSY:
         notes.append("The machine was busy at the start: a library that waits for all its threads is slowed most")
-    notes.append(f"The load was {load} at the start and {os.getloadavg()[0]:.2f} at the end")
+    notes.append(f"The load at the end was {os.getloadavg()[0]:.2f}")
     return bench.document
-
-
-def _is_on_same_data(a: Case, b: Case) -> bool:
-    return (a.elements, a.dtype, a.layout) == (b.elements, b.dtype, b.layout)
-
-
-def _available_bytes() -> int:
-    """That the machine can still give."""
-    found = re.search(r"^MemAvailable: *(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
-    return int(found[1]) * 1024 if found else 0

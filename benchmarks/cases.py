@@ -30,6 +30,11 @@ class Case:
     slope: float = SLOPE
 
     @property
+    def memory(self) -> tuple[int, str, str]:
+        """What cases on the same data have in common."""
+        return self.elements, self.dtype, self.layout
+
+    @property
     def itemsize(self) -> int:
         return {"float64": 8, "float32": 4}.get(self.dtype, 2)
 
@@ -44,6 +49,7 @@ def grid(full: bool, cores: int) -> Iterator[Case]:
     if full:
         for threads in sorted({1, cores}):
             yield from _on_threads(threads, sweep=True)
+        yield Case(FORWARD, 1 << 26, cores)
         return
     for operation in (FORWARD, KEEPING, BACKWARD):
         yield Case(operation, CACHED, 1)

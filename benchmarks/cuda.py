@@ -70,14 +70,9 @@ def operations(elements: int, dtype: torch.dtype, device: str) -> Iterator[tuple
 
     mask = leakyrelu.torch.leaky_relu_with_mask(x, SLOPE)[1]
     native = torch.ops.aten.leaky_relu_backward
-    yield (
-        "backward",
-        {
-            TORCH: lambda: native(dy, x, SLOPE, False),
-            OURS_TORCH: lambda: leakyrelu.torch.leaky_relu_backward(dy, mask, SLOPE),
-            COPY: copy,
-        },
-    )
+    backward: Call = lambda: native(dy, x, SLOPE, False)  # noqa: E731
+    ours: Call = lambda: leakyrelu.torch.leaky_relu_backward(dy, mask, SLOPE)  # noqa: E731
+    yield "backward", {TORCH: backward, OURS_TORCH: ours, COPY: copy}
 
 
 def _gradient(y: Tensor, leaf: Tensor, dy: Tensor) -> Tensor:

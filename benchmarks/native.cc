@@ -55,19 +55,8 @@ leakyrelu_array View(leakyrelu_dtype dtype, const void* data, const std::int64_t
   return {const_cast<void*>(data), dtype, 1, &elements, nullptr};
 }
 
-template <class T>
-void PlainLoop(const T* x, T* y, std::size_t elements, T slope) {
+void PlainLoop(const float* x, float* y, std::size_t elements, float slope) {
   for (std::size_t i = 0; i < elements; ++i) y[i] = x[i] > 0 ? x[i] : x[i] * slope;
-}
-
-template <class T>
-Call* PlainLoopCall(const void* x, void* y, std::size_t elements, double negative_slope) {
-  return new Call([=, slope = static_cast<T>(negative_slope)] {
-    ForEachPart(elements * sizeof(T), [=](std::size_t begin, std::size_t end) {
-      PlainLoop(static_cast<const T*>(x) + begin / sizeof(T), static_cast<T*>(y) + begin / sizeof(T),
-                (end - begin) / sizeof(T), slope);
-    });
-  });
 }
 
 std::size_t MaskBytes(std::size_t elements) { return leakyrelu_mask_bytes(static_cast<std::int64_t>(elements)); }
@@ -122,16 +111,15 @@ Call* native_stream(const void* x, void* y, std::size_t bytes) {
   });
 }
 
-// Null for 16-bit dtypes.
+// Null unless float32.
 Call* native_plain_loop(leakyrelu_dtype dtype, const void* x, void* y, std::size_t elements, double negative_slope) {
-  switch (dtype) {
-    case LEAKYRELU_FLOAT32:
-      return PlainLoopCall<float>(x, y, elements, negative_slope);
-    case LEAKYRELU_FLOAT64:
-      return PlainLoopCall<double>(x, y, elements, negative_slope);
-    default:
-      return nullptr;
-  }
+  if (dtype != LEAKYRELU_FLOAT32) return nullptr;
+  return new Call([=, slope = static_cast<float>(negative_slope)] {
+    ForEachPart(elements * sizeof(float), [=](std::size_t begin, std::size_t end) {
+      PlainLoop(static_cast<const float*>(x) + begin / sizeof(float), static_cast<float*>(y) + begin / sizeof(float),
+                (end - begin) / sizeof(float), slope);
+    });
+  });
 }
 
 }  // extern "C"

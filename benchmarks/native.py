@@ -1,7 +1,9 @@
 """The sides in C and C++, all called by ctypes (native.cc): leakyrelu.h, copies, a plain loop."""
 
 import ctypes
+import functools
 import weakref
+from collections.abc import Callable
 from ctypes import c_double, c_int32, c_size_t, c_void_p
 from pathlib import Path
 from typing import Any
@@ -54,69 +56,52 @@ class _Call:
         weakref.finalize(self, library.native_destroy, address)
 
 
-class _Native(Peer):
-    def __init__(self, library: ctypes.CDLL) -> None:
+class Native(Peer):
+    """A side by the function that prepares its call; null, and so no side, where it has no such operation."""
+
+    def __init__(self, library: ctypes.CDLL, name: str, prepare: Callable[[ctypes.CDLL, Case, Data], Any]) -> None:
+        self.name = name
         self._library = library
+        self._prepare = prepare
 
     def side(self, case: Case, data: Data) -> Side | None:
         # Where it takes less than the way through ctypes there is nothing to see.
         if case.layout != "contiguous" or case.elements == cases.TINY:
             return None
-        address: int | None = self._prepare(case, data)
+        address: int | None = self._prepare(self._library, case, data)
         if address is None:
             return None
         call = _Call(self._library, address, data)
         names = {"run": self._library.native_run, "pointer": call.pointer, "call": call}
         return Side(self.name, "run(pointer)", names, "call.data.y")
 
-    def _prepare(self, case: Case, data: Data) -> Any:
-        """The address (int, as ctypes gives it) of a call that does the case's operation; None if there is none."""
-        raise NotImplementedError
 
-
-class OursC(_Native):
+def _ours(library: ctypes.CDLL, case: Case, data: Data) -> Any:
     """leakyrelu.h, in a copy of the library that was built for this."""
+    dtype, count, slope = _core.DTYPES[case.dtype], case.elements, case.slope
+    match case.operation:
+        case cases.FORWARD:
+            return library.native_forward(dtype, *_addresses(data.x, data.y), None, count, slope)
+        case cases.KEEPING:
+            return library.native_forward(dtype, *_addresses(data.x, data.y, data.mask), count, slope)
+        case cases.BACKWARD:
+            return library.native_backward(dtype, *_addresses(data.g, data.mask, data.y), count, slope)
+    return None
 
-    name = OURS_C
 
-    def _prepare(self, case: Case, data: Data) -> Any:
-        dtype, count, slope = _core.DTYPES[case.dtype], case.elements, case.slope
-        match case.operation:
-            case cases.FORWARD:
-                return self._library.native_forward(dtype, *_addresses(data.x, data.y), None, count, slope)
-            case cases.KEEPING:
-                return self._library.native_forward(dtype, *_addresses(data.x, data.y, data.mask), count, slope)
-            case cases.BACKWARD:
-                return self._library.native_backward(dtype, *_addresses(data.g, data.mask, data.y), count, slope)
+def _copy(function: str, library: ctypes.CDLL, case: Case, data: Data) -> Any:
+    """As many bytes from memory to memory that is warm."""
+    if case.operation not in (cases.FORWARD, cases.KEEPING, cases.BACKWARD):
         return None
+    source = data.g if case.operation == cases.BACKWARD else data.x
+    return getattr(library, function)(*_addresses(source, data.y), source.nbytes)
 
 
-class Copy(_Native):
-    """As many bytes from memory to memory that is warm, by one of the ways."""
-
-    def __init__(self, library: ctypes.CDLL, name: str, function: str) -> None:
-        super().__init__(library)
-        self.name = name
-        self._copy = getattr(library, function)
-
-    def _prepare(self, case: Case, data: Data) -> Any:
-        if case.operation not in (cases.FORWARD, cases.KEEPING, cases.BACKWARD):
-            return None
-        source = data.g if case.operation == cases.BACKWARD else data.x
-        return self._copy(*_addresses(source, data.y), source.nbytes)
-
-
-class PlainLoop(_Native):
+def _plain_loop(library: ctypes.CDLL, case: Case, data: Data) -> Any:
     """The formula as g++ -O3 -march=native compiles it."""
-
-    name = PLAIN_LOOP
-    dtypes = ("float32", "float64")
-
-    def _prepare(self, case: Case, data: Data) -> Any:
-        if case.operation != cases.FORWARD:
-            return None
-        dtype, x, y = _core.DTYPES[case.dtype], *_addresses(data.x, data.y)
-        return self._library.native_plain_loop(dtype, x, y, case.elements, case.slope)
+    if case.operation != cases.FORWARD:
+        return None
+    return library.native_plain_loop(_core.DTYPES[case.dtype], *_addresses(data.x, data.y), case.elements, case.slope)
 
 
 def _addresses(*arrays: Array) -> list[int]:
@@ -125,8 +110,8 @@ def _addresses(*arrays: Array) -> list[int]:
 
 def native_peers(library: ctypes.CDLL) -> list[Peer]:
     return [
-        OursC(library),
-        Copy(library, MEMCPY, "native_memcpy"),
-        Copy(library, STREAM, "native_stream"),
-        PlainLoop(library),
+        Native(library, OURS_C, _ours),
+        Native(library, MEMCPY, functools.partial(_copy, "native_memcpy")),
+        Native(library, STREAM, functools.partial(_copy, "native_stream")),
+        Native(library, PLAIN_LOOP, _plain_loop),
     ]

@@ -105,12 +105,8 @@ def times(document: Document) -> Iterator[Table]:
 
 
 def training_steps(document: Document) -> Table:
-    table = Table(
-        "Training steps, with Adam", ["model", "input", "threads", "", peers.TORCH, peers.OURS_TORCH, "ratio"]
-    )
-    table.note = (
-        "Time: torch over ours. Peak: ours over torch, resident memory of the process above that before the step."
-    )
+    table = Table("Training steps, with Adam", ["model", "input", "threads", "", "torch", "leakyrelu.torch", "ratio"])
+    table.note = "Time: torch over ours. Peak: ours over torch, memory of the process above that before the step."
     for run in document["training"]:
         theirs, ours = (run["seconds"][side] for side in (peers.TORCH, peers.OURS_TORCH))
         head = [run["model"], run["input"], str(run["threads"])]

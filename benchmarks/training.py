@@ -9,18 +9,18 @@ import functools
 import gc
 import multiprocessing
 import os
-import re
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import leakyrelu
 import leakyrelu.torch
+from benchmarks import machine
 from benchmarks.measure import Clock, in_turn, seconds
 from benchmarks.peers import OURS_TORCH, TORCH
 
@@ -31,8 +31,6 @@ SIDES: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
 HIFIGAN = "transformers SpeechT5HifiGan"
 PATCH_DISCRIMINATOR = "MONAI PatchDiscriminator"
 _CONTEXT = multiprocessing.get_context("spawn")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -116,36 +114,21 @@ def peak(job: Job, side: str) -> int:
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # what malloc need not keep
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew, from the present size
-    base = _peak_of_process()
+    base = machine.kilobytes("VmHWM", "/proc/self/status")
     steps()
     steps()
-    return _peak_of_process() - base
-
-
-def _peak_of_process() -> int:
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
-    if found is None:
-        raise RuntimeError("/proc/self/status has no line VmHWM")
-    return int(found[1]) * 1024
+    return 1024 * (machine.kilobytes("VmHWM", "/proc/self/status") - base)
 
 
 def measure(job: Job) -> dict[str, Any]:
-    return {
-        "model": job.model,
-        "input": job.input,
-        "threads": job.threads,
-        "seconds": _in_fresh_process(time_steps, job),
-        "peak": _peaks(job),
-    }
-
-
-def _peaks(job: Job) -> dict[str, int]:
-    """At the same time, for nobody looks at the clock."""
     with ProcessPoolExecutor(len(SIDES), _CONTEXT, max_tasks_per_child=1) as processes:
-        jobs = {side: processes.submit(peak, job, side) for side in SIDES}
-        return {side: each.result() for side, each in jobs.items()}
-
-
-def _in_fresh_process(function: Callable[..., T], *arguments: Any) -> T:
-    with ProcessPoolExecutor(1, _CONTEXT) as process:
-        return process.submit(function, *arguments).result()
+        rounds = processes.submit(time_steps, job).result()
+        # At the same time, for nobody looks at the clock.
+        peaks = {side: processes.submit(peak, job, side) for side in SIDES}
+        return {
+            "model": job.model,
+            "input": job.input,
+            "threads": job.threads,
+            "seconds": rounds,
+            "peak": {side: each.result() for side, each in peaks.items()},
+        }
