@@ -1,6 +1,6 @@
 // leakyrelu._core: the functions on arrays, from the arguments to the result, and the library's state.
 //
-// leakyrelu/__init__.py has their signatures and says what they do; array.h knows whose array is where. What is wrong
+// leakyrelu/_array.py has their signatures and says what they do; array.h knows whose array is where. What is wrong
 // between two arrays' memory, the C functions say.
 
 #include <nanobind/nanobind.h>
@@ -9,7 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <string>
+#include <utility>
 
 #include "array.h"
 #include "dtypes.h"
@@ -18,6 +18,7 @@
 #include "leakyrelu/leakyrelu.hpp"
 #include "memory.h"
 #include "on_cuda.h"
+#include "python.h"
 
 namespace nb = nanobind;
 
@@ -25,132 +26,125 @@ namespace leakyrelu::arrays {
 namespace {
 
 double ToSlope(nb::handle value) {
-  // True is nearly always inplace=True in the wrong place.
-  if (PyBool_Check(value.ptr()) || IsNumpyBool(value)) {
-    PyErr_Format(PyExc_TypeError, "negative_slope must be a number, not %S; did you mean inplace=%S?", value.ptr(),
-                 value.ptr());
-    throw nb::python_error();
+  if (PyFloat_CheckExact(value.ptr())) return PyFloat_AsDouble(value.ptr());
+  if (PyBool_Check(value.ptr()) || IsNumpyBool(value)) {  // nearly always inplace=True in the wrong place
+    const nb::object text = Text(value);
+    Raise(PyExc_TypeError, "negative_slope must be a number, not %U; did you mean inplace=%U?", text.ptr(), text.ptr());
   }
-  const double slope = BehindBarrier([&] { return PyFloat_AsDouble(value.ptr()); });
-  if (slope != -1.0 || PyErr_Occurred() == nullptr) return slope;
-  if (PyErr_ExceptionMatches(PyExc_OverflowError) != 0) {
-    PyErr_Clear();
-    PyErr_Format(PyExc_ValueError, "negative_slope is too large for float64: %R", value.ptr());
-  } else if (PyErr_ExceptionMatches(PyExc_TypeError) != 0 || PyErr_ExceptionMatches(PyExc_ValueError) != 0) {
-    PyErr_Clear();
-    const nb::object name = GetAttribute(value.type(), "__name__");
-    PyErr_Format(PyExc_TypeError, "negative_slope must be a number, not %S", name.ptr());
+  try {
+    return Number([&] { return PyFloat_AsDouble(value.ptr()); });
+  } catch (const nb::python_error& error) {
+    if (error.matches(PyExc_OverflowError)) {
+      Raise(PyExc_ValueError, "negative_slope is too large for float64: %U", Text(value).ptr());
+    }
+    if (!error.matches(PyExc_TypeError) && !error.matches(PyExc_ValueError)) throw;
+    Raise(PyExc_TypeError, "negative_slope must be a number, not %U", TypeName(value).ptr());
   }
-  throw nb::python_error();
 }
 
 // A tensor of PyTorch's has autograd to it, and is leakyrelu.torch's.
 bool IsTensor(nb::handle x) { return !IsNumpy(x) && IsInstanceOf(x, "torch", "Tensor"); }
 
-nb::object OnTensor(const char* function, const nb::tuple& arguments) {
-  const nb::object module = nb::steal(BehindBarrier([] { return PyImport_ImportModule("leakyrelu.torch"); }));
-  if (!module.is_valid()) throw nb::python_error();
-  return CallPython(GetAttribute(module, function), arguments);
+void RequireSame(nb::handle out, nb::handle x, const char* attribute, PyObject* error) {
+  const nb::object out_has = GetAttribute(out, attribute);
+  const nb::object x_has = GetAttribute(x, attribute);
+  if (Number([&] { return PyObject_RichCompareBool(out_has.ptr(), x_has.ptr(), Py_EQ); }) != 0) return;
+  Raise(error, "out has %s %U, the input has %U; they must be the same", attribute, Text(out_has).ptr(),
+        Text(x_has).ptr());
+}
+
+nb::object OnTensor(nb::handle x, nb::handle out, const char* function, const nb::tuple& arguments) {
+  if (!out.is_none()) {
+    if (!IsTensor(out)) Raise(PyExc_TypeError, "out must be a tensor, as the input is, not %U", TypeName(out).ptr());
+    RequireSame(out, x, "dtype", PyExc_TypeError);
+    RequireSame(out, x, "shape", PyExc_ValueError);
+  }
+  return Call(GetAttribute(Import("leakyrelu.torch"), function), arguments);
 }
 
 nb::object Into(nb::handle out, const nb::object& tensor) {
-  return out.is_none() ? tensor : CallPython(GetAttribute(out, "copy_"), nb::make_tuple(tensor));
+  return out.is_none() ? tensor : Call(GetAttribute(out, "copy_"), nb::make_tuple(tensor));
 }
 
 // Calls function(), which returns a status, for an input and a mask of so many bytes. Letting the GIL go takes as long
 // as some thousands of elements, so calls with fewer keep it.
 template <class Function>
-void Compute(const Place& place, const Array& input, size_t mask_bytes, Function function) {
+void Compute(const Place& place, Array* input, size_t mask_bytes, Function function) {
   constexpr int64_t kFew = 4096;
   std::optional<WithoutGil> release;
-  if (place.is_cuda() || input.elements() > kFew) release.emplace();
+  if (place.is_cuda() || input->elements() > kFew) release.emplace();
   const leakyrelu_status status = function();
   release.reset();
   if (status == LEAKYRELU_OK) return;
   if constexpr (kHasCuda) {
     if (status == LEAKYRELU_ERROR_CUDA) ThrowCudaError();
   }
-  throw nb::value_error(detail::message(status, input.View(), mask_bytes).c_str());
+  throw nb::value_error(detail::message(status, input->View(), mask_bytes).c_str());
 }
 
-// y and, if it is kept, the mask; tensors are not for it.
-struct Outputs {
-  nb::object y;
-  nb::object mask;
-};
-
-Outputs Forward(nb::handle x, nb::handle negative_slope, nb::handle out, const char* out_name, bool keep_mask) {
+// y, and the mask or None.
+std::pair<nb::object, nb::object> Forward(nb::handle x, nb::handle negative_slope, nb::handle out, const char* out_name,
+                                          bool keep_mask) {
   const double slope = ToSlope(negative_slope);
   const Place place(x, "x", {out});
-  const Array input(x, "x", place, false);
+  Array input(x, "x", place, false);
   input.RequireInput();
-  std::optional<Array> output;
-  if (out.is_none()) {
-    output.emplace(input, place);
-  } else {
-    output.emplace(out, out_name, place, true);
-    output->RequireOutputOf(input);
-  }
+  Array output = Array::Output(out, out_name, place, input);
   std::optional<Array> mask;
   const size_t mask_bytes = keep_mask ? leakyrelu_mask_bytes(input.elements()) : 0;
   if (keep_mask) mask.emplace(mask_bytes, place);
   const leakyrelu_array in = input.View();
-  const leakyrelu_array y = output->View();
+  const leakyrelu_array y = output.View();
   uint8_t* const bits = keep_mask ? mask->bytes() : nullptr;
-  Compute(place, input, mask_bytes, [&] {
+  Compute(place, &input, mask_bytes, [&] {
     if constexpr (kHasCuda) {
       if (place.is_cuda()) return CudaForward(in, y, slope, bits, mask_bytes, place);
     }
     return leakyrelu_forward(&in, &y, slope, bits, mask_bytes, nullptr);
   });
-  return {out.is_none() ? output->Made(place) : nb::borrow(out), keep_mask ? mask->Made(place) : nb::none()};
+  return {out.is_none() ? output.Made(place) : nb::borrow(out), keep_mask ? mask->Made(place) : nb::none()};
 }
 
 nb::object LeakyReLU(nb::handle x, nb::handle negative_slope, nb::handle inplace, nb::handle out) {
-  const int is_inplace = PyObject_IsTrue(inplace.ptr());
-  if (is_inplace < 0) throw nb::python_error();
-  if (is_inplace != 0 && !out.is_none()) {
-    throw nb::value_error("inplace=True and out are both given; give one of them");
-  }
-  if (IsTensor(x)) return Into(out, OnTensor("leaky_relu", nb::make_tuple(x, negative_slope, inplace)));
-  return is_inplace != 0 ? Forward(x, negative_slope, x, "x", false).y
-                         : Forward(x, negative_slope, out, "out", false).y;
+  const bool is_inplace = IsTrue(inplace);
+  if (is_inplace && !out.is_none()) throw nb::value_error("inplace=True and out are both given; give one of them");
+  if (IsTensor(x)) return Into(out, OnTensor(x, out, "leaky_relu", nb::make_tuple(x, negative_slope, is_inplace)));
+  return is_inplace ? Forward(x, negative_slope, x, "x", false).first
+                    : Forward(x, negative_slope, out, "out", false).first;
 }
 
 nb::object LeakyReLUWithMask(nb::handle x, nb::handle negative_slope, nb::handle out) {
   if (IsTensor(x)) {
-    const nb::object both = OnTensor("leaky_relu_with_mask", nb::make_tuple(x, negative_slope));
+    const nb::object both = OnTensor(x, out, "leaky_relu_with_mask", nb::make_tuple(x, negative_slope));
     return nb::make_tuple(Into(out, both[0]), both[1]);
   }
-  const Outputs outputs = Forward(x, negative_slope, out, "out", true);
-  return nb::make_tuple(outputs.y, outputs.mask);
+  const auto [y, mask] = Forward(x, negative_slope, out, "out", true);
+  return nb::make_tuple(y, mask);
 }
 
 nb::object LeakyReLUBackward(nb::handle grad, nb::handle mask, nb::handle negative_slope, nb::handle out) {
-  if (IsTensor(grad)) return Into(out, OnTensor("leaky_relu_backward", nb::make_tuple(grad, mask, negative_slope)));
+  if (IsTensor(grad)) {
+    return Into(out, OnTensor(grad, out, "leaky_relu_backward", nb::make_tuple(grad, mask, negative_slope)));
+  }
   const double slope = ToSlope(negative_slope);
   const Place place(grad, "grad", {mask, out});
-  const Array input(grad, "grad", place, false);
+  Array input(grad, "grad", place, false);
   input.RequireInput();
-  const Array bits(mask, "mask", place, false);
+  Array bits(mask, "mask", place, false);
   bits.RequireMask();
-  std::optional<Array> output;
-  if (out.is_none()) {
-    output.emplace(input, place);
-  } else {
-    output.emplace(out, "out", place, true);
-    output->RequireOutputOf(input);
-  }
-  const auto mask_bytes = static_cast<size_t>(bits.elements());
+  Array output = Array::Output(out, "out", place, input);
   const leakyrelu_array in = input.View();
-  const leakyrelu_array dx = output->View();
-  Compute(place, input, mask_bytes, [&] {
+  const leakyrelu_array dx = output.View();
+  bits.View();
+  bits.RequireMask();  // still
+  const auto mask_bytes = static_cast<size_t>(bits.elements());
+  Compute(place, &input, mask_bytes, [&] {
     if constexpr (kHasCuda) {
       if (place.is_cuda()) return CudaBackward(in, bits.bytes(), mask_bytes, dx, slope, place);
     }
     return leakyrelu_backward(&in, bits.bytes(), mask_bytes, &dx, slope, nullptr);
   });
-  return out.is_none() ? output->Made(place) : nb::borrow(out);
+  return out.is_none() ? output.Made(place) : nb::borrow(out);
 }
 
 nb::dict DTypes() {
@@ -192,7 +186,7 @@ NB_MODULE(_core, module) {
   module.attr("DTYPES") = DTypes();
   module.attr("SUPPORTED") = SupportedDTypes();
   module.attr("HAS_CUDA") = kHasCuda;
-  // No names of arguments: leakyrelu/__init__.py has them, and positions are looked at faster.
+  // No names of arguments: leakyrelu/_array.py has them, and positions are looked at faster.
   const auto any = [] { return nb::arg().none(); };
   module.def("leaky_relu", &LeakyReLU, any(), any(), any(), any());
   module.def("leaky_relu_with_mask", &LeakyReLUWithMask, any(), any(), any());

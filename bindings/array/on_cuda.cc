@@ -2,10 +2,11 @@
 
 #include <nanobind/nanobind.h>
 
-#include "array.h"
 #include "cuda/device.h"
 #include "gil.h"
 #include "leakyrelu/cuda.h"
+#include "place.h"
+#include "python.h"
 
 namespace nb = nanobind;
 
@@ -15,8 +16,7 @@ namespace {
 thread_local cuda::Error last_error;
 
 [[noreturn]] void Throw(const cuda::Error& error) {
-  PyErr_Format(error.is_out_of_memory ? PyExc_MemoryError : PyExc_RuntimeError, "CUDA: %s", error.message);
-  throw nb::python_error();
+  Raise(error.is_out_of_memory ? PyExc_MemoryError : PyExc_RuntimeError, "CUDA: %s", error.message);
 }
 
 cuda::Error Allocate(int device, size_t bytes, void** data) {
@@ -37,7 +37,7 @@ template <class Launch>
 leakyrelu_status OnDevice(const Place& place, Launch launch) {
   // NOLINTNEXTLINE(performance-no-int-to-ptr): Python has handles as numbers
   const auto stream = reinterpret_cast<cudaStream_t>(place.stream());
-  const cuda::DeviceScope scope(place.device());
+  const cuda::DeviceScope scope(place.device().number);
   last_error = scope.error();
   if (last_error.message != nullptr) return LEAKYRELU_ERROR_CUDA;
   const leakyrelu_status status = launch(stream);

@@ -7,8 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "array.h"
 #include "leakyrelu/leakyrelu.h"
+#include "place.h"
 
 namespace leakyrelu::arrays {
 

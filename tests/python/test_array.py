@@ -4,6 +4,8 @@ import concurrent.futures
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +160,14 @@ def test_read_only_and_memory_mapped_inputs(tmp_path: Path, dtype: np.dtype[Any]
     assert_same(np.fromfile(file, dtype), select(x > 0, x, 0.1))
 
 
+@pytest.mark.parametrize("stride", [13, 0, -4, 1 << 40], ids=str)
+def test_strides_of_extents_of_one_do_not_matter(stride: int) -> None:
+    x = np.lib.stride_tricks.as_strided(np.arange(-8.0, 8.0, dtype=np.float32), (3, 1, 5), (4, stride, 12))
+    y, mask = leakyrelu.leaky_relu_with_mask(x)
+    assert_same(y, select(x > 0, x, 0.01))
+    assert_same(mask, packed(x))
+
+
 def test_woven_output_is_fine() -> None:
     memory = np.arange(-10, 10, dtype=np.float32)
     expected = select(memory[::2] > 0, memory[::2], 0.5)
@@ -178,6 +188,29 @@ class TestLeakyReLU:
 
 
 class TestThreads:
+    def test_a_shape_may_change_during_a_call(self) -> None:
+        """Whatever another thread does to an array, its old shape, freed by then, is not read."""
+        x = np.ones((100, 120), np.float32)
+        until = time.monotonic() + 1
+
+        def reshape() -> None:
+            while time.monotonic() < until:
+                x.shape = (120, 100)
+                x.shape = (100, 120)
+
+        threads = [threading.Thread(target=reshape) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        while time.monotonic() < until:
+            try:
+                y = leakyrelu.leaky_relu(x)
+            except ValueError as error:
+                assert "differ in shape" in str(error)
+            else:
+                assert sorted(y.shape) == [100, 120]
+        for thread in threads:
+            thread.join()
+
     def test_set_and_get(self) -> None:
         before = leakyrelu.get_num_threads()
         try:
@@ -226,8 +259,6 @@ class TestThreads:
 
 def test_the_gil_is_free_during_the_work() -> None:
     # Two calls at once, each on one thread, overlap: the counting thread gets on while a long call runs.
-    import threading
-
     x = np.ones(30_000_000, np.float32)
     out = np.empty_like(x)
     counts = []

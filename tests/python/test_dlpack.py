@@ -97,8 +97,62 @@ def test_what_is_no_tensor() -> None:
         def __dlpack__(self, **options: Any) -> str:
             return "nothing"
 
-    with pytest.raises(TypeError, match="x does not give access to its memory by DLPack: its __dlpack__ returns 'noth"):
+    with pytest.raises(
+        TypeError, match="x does not give access to its memory by DLPack: its __dlpack__ returns no tensor but str"
+    ):
         leakyrelu.leaky_relu(Empty())
+
+
+def test_arrays_that_change_while_others_are_asked() -> None:
+    """NumPy's x is not read with the shape that it had before its output's __dlpack__ ran."""
+
+    class Sly(Exporter):
+        def __dlpack__(self, **options: Any) -> Any:
+            victim.shape = (4, 6)
+            return super().__dlpack__(**options)
+
+    for call in (leakyrelu.leaky_relu, lambda x, out: leakyrelu.leaky_relu_backward(x, np.zeros(3, np.uint8), out=out)):
+        victim = np.ones((8, 3), np.float32)
+        out = np.zeros((8, 3), np.float32)
+        with pytest.raises(ValueError, match="differ in shape"):
+            call(victim, out=Sly(out))
+        assert_same(out, np.zeros((8, 3), np.float32))
+    victim = np.zeros(24, np.uint8)
+    out = np.zeros(24 * 8, np.float32)
+    with pytest.raises(ValueError, match=r"mask has shape \(4, 6\); it must have one dimension"):
+        leakyrelu.leaky_relu_backward(np.ones(24 * 8, np.float32), victim, out=Sly(out))
+    assert_same(out, np.zeros(24 * 8, np.float32))
+
+
+def test_what_an_array_raises_about_itself_is_passed_on() -> None:
+    class Undecided(Exporter):
+        @property
+        def requires_grad(self) -> Any:
+            return np.ones(2)  # of which the truth is an error
+
+        @requires_grad.setter
+        def requires_grad(self, value: bool) -> None: ...
+
+    with pytest.raises(ValueError, match="truth value of an array"):
+        leakyrelu.leaky_relu(Undecided(np.ones(2, np.float32)))
+
+
+def test_nothing_is_written_before_a_library_is_found() -> None:
+    class Lost(Exporter):
+        def __array_namespace__(self) -> Any:
+            raise RuntimeError("no namespace")
+
+    memory = np.array([-1.0, 1.0], np.float32)
+    x = Lost(memory)
+    with pytest.raises(RuntimeError, match="no namespace"):
+        leakyrelu.leaky_relu_with_mask(x, out=x)
+    assert_same(memory, np.array([-1.0, 1.0], np.float32))
+
+
+@pytest.mark.parametrize("name", ["float8_e5m2", "float8_e4m3fn"])
+def test_dtypes_of_dlpack_that_have_no_name_here(name: str) -> None:
+    with pytest.raises(TypeError, match=r"x has dtype \(\d+, 8, 1\) in DLPack's code, bits and lanes; supported"):
+        leakyrelu.leaky_relu(jnp.ones(3, name))
 
 
 def test_an_interrupt_is_passed_on() -> None:

@@ -17,6 +17,9 @@ class Exporter:
     def __array_namespace__(self): return Library
 class Slope:
     def __float__(self): return sum(0.0 for i in range(10))
+def refused(call):
+    try: call()
+    except TypeError: pass
 """
 
 CALLS = {
@@ -26,6 +29,7 @@ CALLS = {
     "with_mask": "leakyrelu.leaky_relu_with_mask(x, out=y)",
     "backward": "leakyrelu.leaky_relu_backward(x, mask, out=y)",
     "dlpack": "leakyrelu.leaky_relu(Exporter(), Slope())",
+    "dtype": "refused(lambda: leakyrelu.leaky_relu(np.arange(3)))",
     "empty_cache": "leakyrelu.empty_cache()",
     "set_cache_limit": "leakyrelu.set_cache_limit(1 << 20)",
 }

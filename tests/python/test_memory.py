@@ -75,6 +75,12 @@ class TestArray:
             y.resize(1, refcheck=False)
         assert holds(y, -1)
 
+    def test_it_can_be_made_read_only_and_writable_again(self) -> None:
+        y = output()
+        y.setflags(write=False)
+        y.setflags(write=True)
+        y[0] = 3
+
     @pytest.mark.parametrize("size", [MIB - 4, MIB])
     def test_only_large_outputs_are_the_library_s(self, size: int) -> None:
         y = output(size=size)
