@@ -1,11 +1,9 @@
-"""The run: every side checked, then timed on every case, then the kernels and the training steps; a JSON document."""
+"""The run: every side checked and timed on every case, then small calls, a busy machine and training steps."""
 
 import contextlib
 import os
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +13,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 import leakyrelu
-from benchmarks import busy, cases, exactness, kernels, machine, memory, native, peers, small, training
+from benchmarks import busy, cases, machine, native, peers, small, training
 from benchmarks.cases import Case
 from benchmarks.data import Data, as_array, same
 from benchmarks.measure import Budget, Side, measure
-from benchmarks.peers import Peer
-from leakyrelu import _core
 
 QUICK = Budget(0.3, 5, 31)
 FULL = Budget(1.5, 9, 101)
@@ -28,7 +24,6 @@ FULL = Budget(1.5, 9, 101)
 _ARRAYS_AT_ONCE = 14
 _OURS = (peers.OURS, peers.OURS_OUT, peers.OURS_TORCH, native.OURS_C)
 _IN_QUICK_HUGE_CASES = (*_OURS, *native.COPIES, peers.TORCH, peers.ONNXRUNTIME)  # what is wanted there
-_MULTIPLICATIONS = 1 << 31
 _BUSY = 0.5  # load
 
 
@@ -38,81 +33,48 @@ class Bench:
     def __init__(self, build: Path, full: bool) -> None:
         self.cores = torch.get_num_threads()
         self.full = full
+        self.budget = FULL if full else QUICK
+        self.sides, missing = peers.python_peers()
         self.document: dict[str, Any] = {
-            "full": full,
-            "date": f"{datetime.now():%Y-%m-%d %H:%M}",
             "machine": machine.describe(self.cores),
-            "target": _core.targets()[2],
-            "missing": {},
+            "missing": missing,
             "notes": [],
-            "exactness": [],
             "cases": [],
-            "multiplications_a_second": {},
-            "kernels": [],
+            "small": {},
             "training": [],
             "busy": [],
-            "small": [],
-            "cache": {"missing": "not measured"},
         }
-        self._build = build
-        self.sides, missing = peers.python_peers(full, self.cores)
-        self.document["missing"] |= missing
         self._library = None
-        try:
+        with self._or_without("the native sides"):
             self._library = native.load(build)
-        except OSError as error:
-            self._leave_out("the native sides", error)
-        else:
-            native_sides, missing = native.native_peers(self._library)
-            self.sides += native_sides
-            self.document["missing"] |= missing
-
-    def check(self) -> None:
-        """Every side against the oracle, on numbers of all kinds."""
-        self._set_num_threads(self.cores)
-        for peer in self.sides[:]:
-            if isinstance(peer, native.Copy):
-                continue
-            with self._unless_it_fails(peer):
-                self.document["exactness"] += exactness.check(peer, self.cores)
+            self.sides += native.native_peers(self._library)
 
     def run(self, grid: Iterable[Case]) -> None:
         """Checks each side on each case's own numbers and times them."""
         data = None
         for case in grid:
-            if _ARRAYS_AT_ONCE * case.elements * case.itemsize > memory.available():
+            available = 1024 * machine.kilobytes("MemAvailable", "/proc/meminfo")
+            if _ARRAYS_AT_ONCE * case.elements * case.itemsize > available:
                 self.document["notes"].append(f"Not enough memory for {case.elements} elements of {case.dtype}")
                 continue
             self._set_num_threads(case.threads)
-            if data is None or not _is_on_same_data(data.case, case):
+            if data is None or data.case.memory != case.memory:
                 data = None  # lets the old go before the new comes
                 data = Data(case)
             data.case = case
             sides = self._checked_sides(case, data)
-            result = asdict(case) | {"bytes_moved": case.bytes_moved}
-            self.document["cases"].append(result | {"sides": measure(sides, FULL if self.full else QUICK)})
+            result = asdict(case) | {"bytes_moved": case.bytes_moved, "sides": measure(sides, self.budget)}
+            self.document["cases"].append(result)
 
     def measure_the_rest(self) -> None:
-        """The arithmetic's roof, the kernels, the training steps, and what the memory cache leaves."""
-        if self._library is not None:
-            for threads in sorted({1, self.cores}):
-                self._library.native_set_num_threads(threads)
-                self._library.native_multiply(_MULTIPLICATIONS // 8)
-                start = time.perf_counter()
-                self._library.native_multiply(_MULTIPLICATIONS)
-                rate = _MULTIPLICATIONS / (time.perf_counter() - start)
-                self.document["multiplications_a_second"][str(threads)] = rate
-        with self._or_without("the kernels"):
-            self.document["kernels"] = kernels.measure(self._build / "kernels_bench", self.full)
         self._set_num_threads(1)
-        self.document["small"] = small.measure_all()
+        self.document["small"] = small.run(self.budget)
         with self._or_without("a busy machine"):
-            self.document["busy"] = busy.measure(self.sides, self._set_num_threads, self.cores, self.full)
+            rounds = 20 if self.full else 5
+            self.document["busy"] = busy.measure(self.sides, self._set_num_threads, self.cores, rounds)
         for job in training_jobs(self.full, self.cores):
             with self._or_without(job.model):
                 self.document["training"].append(training.measure(job))
-        with self._or_without("the memory cache"):
-            self.document["cache"] = training.cache()
 
     def _checked_sides(self, case: Case, data: Data) -> list[Side]:
         expected = data.expected()
@@ -122,16 +84,22 @@ class Bench:
                 continue
             if case.elements >= cases.HUGE and not self.full and peer.name not in _IN_QUICK_HUGE_CASES:
                 continue
-            with self._unless_it_fails(peer):
+            try:
                 side = peer.side(case, data)
                 if side is None:
                     continue
-                found = as_array(side.run())
-                wanted = (data.g if case.operation == cases.BACKWARD else data.x) if _is_copy(peer) else expected
-                equal = same(found, wanted)
+                wanted = expected
+                if peer.name in native.COPIES:
+                    wanted = data.g if case.operation == cases.BACKWARD else data.x
+                equal = same(as_array(side.run()), wanted)
                 if not equal.all():
                     raise AssertionError(f"{case}: other bits in {np.count_nonzero(~equal)} elements")
                 sides.append(side)
+            except Exception as error:
+                if peer.name in _OURS:
+                    raise
+                self._leave_out(peer.name, error)
+                self.sides.remove(peer)
         return sides
 
     def _set_num_threads(self, threads: int) -> None:
@@ -139,16 +107,6 @@ class Bench:
         leakyrelu.set_num_threads(threads)
         if self._library is not None:
             self._library.native_set_num_threads(threads)
-
-    @contextlib.contextmanager
-    def _unless_it_fails(self, peer: Peer) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            if peer.name in _OURS:
-                raise
-            self._leave_out(peer.name, error)
-            self.sides.remove(peer)
 
     @contextlib.contextmanager
     def _or_without(self, what: str) -> Iterator[None]:
@@ -174,33 +132,15 @@ def training_jobs(full: bool, cores: int) -> list[training.Job]:
 def run(build: Path, full: bool, console: Console) -> dict[str, Any]:
     """The whole of it."""
     bench = Bench(build, full)
+    notes = bench.document["notes"]
+    grid = list(cases.grid(full, bench.cores))
     with Progress(console=console, transient=True) as progress:
-        grid = list(cases.grid(full, bench.cores))
-        steps = progress.add_task("exactness", total=len(grid))
-
-        def each() -> Iterator[Case]:
-            for case in grid:
-                progress.update(steps, description=f"{case.operation}, {case.elements:,} {case.dtype}", advance=1)
-                yield case
-
-        bench.check()
-        bench.run(each())
-        if not full:
-            text = f"With --full alone: the other sides on {cases.HUGE} elements, more sizes and layouts, one thread"
-            bench.document["notes"].append(text)
-        progress.update(steps, description="kernels, a busy machine, training steps")
+        bench.run(progress.track(grid, description="forward, backward"))
+        progress.add_task("small calls, a busy machine, training steps", total=None)
         bench.measure_the_rest()
+    if not full:
+        notes.append(f"With --full alone: the other sides on {cases.HUGE} elements, more sizes, one thread")
     if float(bench.document["machine"]["load at the start"]) > _BUSY:
-        text = "The machine was busy at the start: a library that waits for all its threads is slowed most, by far"
-        bench.document["notes"].append(text)
-    load = f"The load was {bench.document['machine']['load at the start']} at the start"
-    bench.document["notes"].append(f"{load} and {os.getloadavg()[0]:.2f} at the end, on {os.cpu_count()} processors")
+        notes.append("The machine was busy at the start: a library that waits for all its threads is slowed most")
+    notes.append(f"The load at the end was {os.getloadavg()[0]:.2f}")
     return bench.document
-
-
-def _is_copy(peer: Peer) -> bool:
-    return isinstance(peer, native.Copy)
-
-
-def _is_on_same_data(a: Case, b: Case) -> bool:
-    return (a.elements, a.dtype, a.layout) == (b.elements, b.dtype, b.layout)

@@ -14,12 +14,11 @@ from benchmarks.cases import BACKWARD, BACKWARD_OPERATOR, FORWARD_AND_BACKWARD, 
 
 Array = NDArray[Any]
 
-# Elements of the memory under a layout, and the view of it; both of 10^6 elements (channels_last: 10 x 40 x 50 x 50).
+# Elements of the memory under a layout, and the view of it; both of 10^6 elements.
 _LAYOUTS: dict[str, tuple[int, Callable[[Array], Array]]] = {
     "transposed": (10**6, lambda base: base.reshape(1000, 1000).T),
     "sliced": (1024 * 1000, lambda base: base.reshape(1000, 1024)[:, 12:1012]),
     "stepped": (2 * 10**6, lambda base: base.reshape(1000, 2000)[:, ::2]),
-    "channels_last": (10**6, lambda base: base.reshape(10, 50, 50, 40).transpose(0, 3, 1, 2)),
 }
 _RANDOM_ELEMENTS = 1 << 20  # then they repeat, which nobody's speed depends on
 

@@ -1,11 +1,12 @@
 """Times sides against each other: in turn, in rounds, so that whatever disturbs one disturbs all."""
 
+import functools
 import statistics
 import time
 import timeit
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 # Between two looks at the clock, at least.
 BLOCK_SECONDS = 0.003
@@ -13,6 +14,15 @@ BLOCK_SECONDS = 0.003
 LONG_SECONDS = 0.03
 # Before a block, so that threads which one library leaves spinning do not cost the next one a core.
 PAUSE_SECONDS = 0.002
+
+K = TypeVar("K")
+T = TypeVar("T")
+Clock = Callable[[Callable[[], object], int], float]
+
+
+def seconds(call: Callable[[], object], number: int) -> float:
+    """That so many calls take."""
+    return timeit.timeit(call, number=number)
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,9 @@ class Side:
             return eval(self.statement, self.names)
         exec(self.statement, self.names)
         return eval(self.result, self.names)
+
+    def timer(self) -> timeit.Timer:
+        return timeit.Timer(self.statement, globals=self.names)
 
 
 @dataclass(frozen=True)
@@ -60,26 +73,42 @@ def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Spread:
     return spread([a / b for a, b in zip(numerators, denominators, strict=True)])
 
 
-def measure(sides: Sequence[Side], budget: Budget) -> dict[str, list[float]]:
-    """Seconds a statement of each side by name, one for each round."""
-    timers = {side.name: timeit.Timer(side.statement, globals=side.names) for side in sides}
-    counts, once = {}, {}
-    for name, timer in timers.items():
-        once[name] = timer.timeit(1)
-        if once[name] < LONG_SECONDS:  # unless a hiccup made it long
-            once[name] = min(timer.repeat(3, 1))
-        if once[name] < BLOCK_SECONDS:  # then one call is mostly the clock and cold caches
-            tries = max(1, min(1000, int(BLOCK_SECONDS / 4 / once[name])))
-            once[name] = timer.timeit(tries) / tries
-        counts[name] = max(1, round(BLOCK_SECONDS / once[name]))
-    seconds_a_round = sum(once[name] * counts[name] + PAUSE_SECONDS for name in timers)
-    fit = int(budget.seconds / seconds_a_round)
-    rounds: dict[str, list[float]] = {name: [] for name in timers}
-    for _ in range(max(budget.min_rounds, min(budget.max_rounds, fit))):
-        for name, timer in timers.items():
+def difference(minuends: Sequence[float], subtrahends: Sequence[float]) -> Spread:
+    """Of the differences within each round."""
+    return spread([a - b for a, b in zip(minuends, subtrahends, strict=True)])
+
+
+def in_turn(blocks: Mapping[K, Callable[[], T]], rounds: int) -> dict[K, list[T]]:
+    """What each block returned, round by round; every second round goes backwards."""
+    found: dict[K, list[T]] = {key: [] for key in blocks}
+    order = list(blocks)
+    for _ in range(rounds):
+        for key in order:
             time.sleep(PAUSE_SECONDS)
-            if counts[name] > 1:
-                timer.timeit(1)  # wakes its threads
-            rounds[name].append(timer.timeit(counts[name]) / counts[name])
-        timers = dict(reversed(timers.items()))
-    return rounds
+            found[key].append(blocks[key]())
+        order.reverse()
+    return found
+
+
+def measure(sides: Sequence[Side], budget: Budget) -> dict[str, list[float]]:
+    """Seconds per statement of each side by name, one for each round."""
+    blocks, seconds_per_round = {}, 0.0
+    for side in sides:
+        timer = side.timer()
+        once = timer.timeit(1)
+        if once < LONG_SECONDS:  # unless a hiccup made it long
+            once = min(timer.repeat(3, 1))
+        if once < BLOCK_SECONDS:  # then one call is mostly the clock and cold caches
+            tries = max(1, min(1000, int(BLOCK_SECONDS / 4 / once)))
+            once = timer.timeit(tries) / tries
+        count = max(1, round(BLOCK_SECONDS / once))
+        blocks[side.name] = functools.partial(_seconds_per_call, timer, count)
+        seconds_per_round += once * count + PAUSE_SECONDS
+    rounds = max(budget.min_rounds, min(budget.max_rounds, int(budget.seconds / seconds_per_round)))
+    return in_turn(blocks, rounds)
+
+
+def _seconds_per_call(timer: timeit.Timer, count: int) -> float:
+    if count > 1:
+        timer.timeit(1)  # wakes its threads
+    return timer.timeit(count) / count

@@ -4,12 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import busy, cases, kernels, native, peers, small, training
-from benchmarks.measure import Spread, ratio, spread
-
-MIB = 2**20
-# Nothing is to be left of the cache; less than this is the noise of a process's own memory.
-_NOTHING = 1 * MIB
+from benchmarks import busy, cases, native, peers, small, training
+from benchmarks.measure import Spread, difference, ratio, spread
 
 _HOW = {peers.OURS: "Python, fresh output", peers.OURS_OUT: "Python, out=", native.OURS_C: "C"}
 
@@ -67,15 +63,15 @@ def _over_other_sides(document: dict[str, Any]) -> Iterator[Wanted]:
     yield Wanted("2 elements, function with gradient", 1.7, cases.KEEPING, cases.TINY)
     yield Wanted("2 elements, module", 1.9, cases.MODULE, cases.TINY)
     for elements in (10_000, 100_000):
-        yield Wanted(f"{_count(elements)}, forward", 1.5, cases.FORWARD, elements)
-        yield Wanted(f"{_count(elements)}, backward by autograd.grad", 1.5, cases.BACKWARD, elements)
-        yield Wanted(f"{_count(elements)}, backward operator", 1.5, cases.BACKWARD_OPERATOR, elements)
-    yield Wanted(f"{_count(10**6)}, forward", 1.8, cases.FORWARD, 10**6)
+        yield Wanted(f"{count(elements)}, forward", 1.5, cases.FORWARD, elements)
+        yield Wanted(f"{count(elements)}, backward by autograd.grad", 1.5, cases.BACKWARD, elements)
+        yield Wanted(f"{count(elements)}, backward operator", 1.5, cases.BACKWARD_OPERATOR, elements)
+    yield Wanted(f"{count(10**6)}, forward", 1.8, cases.FORWARD, 10**6)
     for elements in (10**7, cases.HUGE):
-        yield Wanted(f"{_count(elements)}, forward", 4, cases.FORWARD, elements)
-        yield Wanted(f"{_count(elements)}, forward and backward", 3.5, cases.FORWARD_AND_BACKWARD, elements)
+        yield Wanted(f"{count(elements)}, forward", 4, cases.FORWARD, elements)
+        yield Wanted(f"{count(elements)}, forward and backward", 3.5, cases.FORWARD_AND_BACKWARD, elements)
         yield Wanted(
-            f"{_count(elements)}, forward, arrays",
+            f"{count(elements)}, forward, arrays",
             1.2,
             cases.FORWARD,
             elements,
@@ -86,37 +82,40 @@ def _over_other_sides(document: dict[str, Any]) -> Iterator[Wanted]:
     sizes = {result["elements"] for result in document["cases"] if plain.items() <= result.items()}
     for elements in sorted(sizes) or [cases.TINY]:
         times = 1.2 if elements < 100_000 else 1.0
-        yield Wanted(f"{_count(elements)}, in place", times, cases.IN_PLACE, elements)
+        yield Wanted(f"{count(elements)}, in place", times, cases.IN_PLACE, elements)
     for operation in (cases.FORWARD, cases.BACKWARD):
         for ours in (peers.OURS, peers.OURS_OUT, native.OURS_C):
-            what = f"{_count(cases.HUGE)}, {operation}, {_HOW[ours]}"
+            what = f"{count(cases.HUGE)}, {operation}, {_HOW[ours]}"
             yield Wanted(what, 0.9, operation, cases.HUGE, other=native.STREAM, ours=ours)
     for operation in (cases.FORWARD, cases.KEEPING, cases.BACKWARD):
         for ours in (peers.OURS_OUT, native.OURS_C):
             what = f"64 Ki in cache, {operation}, {_HOW[ours]}"
             yield Wanted(what, 0.8, operation, cases.CACHED, other=native.MEMCPY, ours=ours, threads=1)
     for layout in ("transposed", "sliced", "stepped"):
-        yield Wanted(f"{_count(10**6)} {layout}, forward", 1.3, cases.FORWARD, 10**6, layout=layout)
+        yield Wanted(f"{count(10**6)} {layout}, forward", 1.3, cases.FORWARD, 10**6, layout=layout)
     for dtype, times in (("float64", 1.5), ("float16", 1.25), ("bfloat16", 1.25)):
-        yield Wanted(f"{_count(100_000)} {dtype}, forward", times, cases.FORWARD, 100_000, dtype)
-        yield Wanted(f"{_count(cases.HUGE)} {dtype}, forward", 3, cases.FORWARD, cases.HUGE, dtype)
+        yield Wanted(f"{count(100_000)} {dtype}, forward", times, cases.FORWARD, 100_000, dtype)
+        yield Wanted(f"{count(cases.HUGE)} {dtype}, forward", 3, cases.FORWARD, cases.HUGE, dtype)
         if dtype != "float64":
-            yield Wanted(f"{_count(10**7)} {dtype}, forward", 1.1, cases.FORWARD, 10**7, dtype)
+            yield Wanted(f"{count(10**7)} {dtype}, forward", 1.1, cases.FORWARD, 10**7, dtype)
 
 
-def _kernels(document: dict[str, Any]) -> Iterator[Row]:
-    size = "256KiB"
-    speeds = {
-        (run["dtype"], run["kernel"]): run["bytes_a_second"]
-        for run in document["kernels"]
-        if run["size"] == size and run["target"] in ("", document["target"])
-    }
-    copy = speeds.get(("", "memcpy"))
-    for kernel, name in kernels.KERNELS.items():
-        speed = speeds.get(("float32", kernel))
-        found = ratio(speed, copy) if speed and copy else None
-        what = f"64 Ki in cache, {name}, kernel alone, over memcpy"
-        yield Row(what, 1, found, 0.8, note="" if found else "not measured")
+def _small(document: dict[str, Any]) -> Iterator[Row]:
+    """At most a number of microseconds, of the call or of what it takes longer than one of NumPy's."""
+    for elements, statement, other, wanted in (
+        (cases.TINY, small.INTO, small.MAXIMUM, 0.0),
+        (cases.TINY, small.FRESH, None, 1.0),
+        (cases.TINY, small.WITH_MASK, None, 1.5),
+        (cases.TINY, small.BACKWARD, None, 1.2),
+        (small.LARGER, small.INTO, small.COPYTO, 0.5),
+    ):
+        times = document["small"].get(elements, {})
+        what = f"{count(elements)}, {statement}" + (f" minus {other}" if other else "")
+        if statement not in times:
+            yield Row(what, 1, None, wanted, True, " µs", "not measured")
+            continue
+        seconds = difference(times[statement], times[other]) if other else spread(times[statement])
+        yield Row(what, 1, Spread(*(1e6 * each for each in seconds)), wanted, True, " µs")
 
 
 def _training(document: dict[str, Any]) -> Iterator[Row]:
@@ -139,46 +138,22 @@ def _busy(document: dict[str, Any]) -> Iterator[Row]:
             means = run["means"].get(side)
             if means is None:
                 continue
-            part = means[str(run["threads"])] / means["1"]
-            what = f"{run['situation']}, {_count(run['elements'])}, {side}, mean over one thread's"
+            part = means[run["threads"]] / means[1]
+            what = f"{run['situation']}, {count(run['elements'])}, {side}, mean over one thread's"
             wanted = 1.5 if side == peers.OURS_TORCH else 1.25
             yield Row(what, run["threads"], Spread(part, part, part), wanted, at_most=True)
         theirs, ours = (run["means"].get(side) for side in (peers.TORCH, peers.OURS_TORCH))
         if run["situation"] == busy.COMPUTING and run["elements"] == 10**6 and theirs and ours:
-            times = theirs[str(run["threads"])] / ours[str(run["threads"])]
-            what = f"{run['situation']}, {_count(run['elements'])}, mean over torch"
+            times = theirs[run["threads"]] / ours[run["threads"]]
+            what = f"{run['situation']}, {count(run['elements'])}, mean over torch"
             yield Row(what, run["threads"], Spread(times, times, times), 7)
-
-
-def _small(document: dict[str, Any]) -> Iterator[Row]:
-    for run in document["small"]:
-        seconds, what = run["seconds"], f"{_count(run['elements'])}, NumPy arrays"
-        if run["elements"] == cases.TINY:
-            over = ratio(seconds[small.OUT], seconds[small.MAXIMUM])
-            yield Row(f"{what}, {small.OUT}, time over {small.MAXIMUM}", 1, over, 1, at_most=True)
-            for call, wanted in ((small.FRESH, 1.0), (small.WITH_MASK, 1.5), (small.BACKWARD, 1.2)):
-                microseconds = spread([1e6 * each for each in seconds[call]])
-                yield Row(f"{what}, {call}", 1, microseconds, wanted, at_most=True, unit=" µs")
-        else:
-            pairs = zip(seconds[small.OUT], seconds[small.COPY], strict=True)
-            beyond = spread([1e6 * (ours - copy) for ours, copy in pairs])
-            yield Row(f"{what}, {small.OUT}, beyond {small.COPY}", 1, beyond, 0.5, at_most=True, unit=" µs")
-
-
-def _cache(document: dict[str, Any]) -> Row:
-    what, cache = "left resident after empty_cache()", document["cache"]
-    if "missing" in cache:
-        return Row(what, None, None, _NOTHING / MIB, True, " MiB", cache["missing"])
-    left = cache["left"] / MIB
-    note = f"{cache['kept'] / MIB:.0f} MiB before it"
-    return Row(what, None, Spread(left, left, left), _NOTHING / MIB, True, " MiB", note)
 
 
 def rows(document: dict[str, Any]) -> list[Row]:
     """All of them, in the order in which they are wanted."""
     found = [row for wanted in _over_other_sides(document) for row in wanted.rows(document)]
-    return [*found, *_kernels(document), *_small(document), *_busy(document), *_training(document), _cache(document)]
+    return [*found, *_small(document), *_busy(document), *_training(document)]
 
 
-def _count(elements: int) -> str:
+def count(elements: int) -> str:
     return f"{elements:,}".replace(",", " ")

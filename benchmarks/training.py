@@ -1,24 +1,27 @@
-"""Training steps of whole models, torch's own beside ours, and what the memory cache leaves: in fresh processes.
+"""Training steps of whole models, torch's own beside ours, in fresh processes.
 
 Times: both sides in one process, in turn. Memory: a process for each, as what one leaves the other would reuse.
 """
 
 import contextlib
+import ctypes
+import functools
+import gc
 import multiprocessing
 import os
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 import leakyrelu
 import leakyrelu.torch
-from benchmarks import memory
+from benchmarks import machine
+from benchmarks.measure import Clock, in_turn, seconds
 from benchmarks.peers import OURS_TORCH, TORCH
 
 SIDES: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
@@ -27,10 +30,7 @@ SIDES: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
 }
 HIFIGAN = "transformers SpeechT5HifiGan"
 PATCH_DISCRIMINATOR = "MONAI PatchDiscriminator"
-_CACHE_ELEMENTS = 1 << 25
 _CONTEXT = multiprocessing.get_context("spawn")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,32 +47,30 @@ class Job:
         return f"{self.size} frames" if self.model == HIFIGAN else f"2 x 3 x {self.size} x {self.size}"
 
 
-class Step:
-    """A model, Adam, and one training step."""
+class Steps:
+    """A model and Adam, on one side; a training step when called."""
 
-    def __init__(self, job: Job, device: str = "cpu") -> None:
+    def __init__(self, job: Job, side: str, device: str = "cpu") -> None:
         os.environ["HF_HUB_OFFLINE"] = "1"
         torch.set_num_threads(job.threads)
         torch.manual_seed(0)
-        self._job = job
+        self._side = SIDES[side]
         self._model = (_hifigan() if job.model == HIFIGAN else _patch_discriminator()).to(device)
-        self._device = device
         self._optimizer = torch.optim.Adam(self._model.parameters(), 1e-4)
+        shape = (1, job.size, 80) if job.model == HIFIGAN else (2, 3, job.size, job.size)
+        self.x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(device)
+        self.losses: list[float] = []
 
-    def input(self, size: int) -> Tensor:
-        generator = torch.Generator().manual_seed(1)
-        shape = (1, size, 80) if self._job.model == HIFIGAN else (2, 3, size, size)
-        return torch.randn(shape, generator=generator).to(self._device)
-
-    def __call__(self, x: Tensor) -> float:
-        self._optimizer.zero_grad()
-        result = self._model(x)
-        # The discriminator's last output is its verdict, and what most who train against it use.
-        result = result if isinstance(result, Tensor) else result[-1]
-        loss = result.square().mean()
-        torch.autograd.backward(loss)
-        self._optimizer.step()
-        return loss.item()
+    def __call__(self) -> None:
+        with self._side():
+            self._optimizer.zero_grad()
+            result = self._model(self.x)
+            # The discriminator's last output is its verdict, and what most who train against it use.
+            result = result if isinstance(result, Tensor) else result[-1]
+            loss = result.square().mean()
+            torch.autograd.backward(loss)
+            self._optimizer.step()
+            self.losses.append(loss.item())
 
 
 def _hifigan() -> nn.Module:
@@ -89,84 +87,48 @@ def _patch_discriminator() -> nn.Module:
     return model
 
 
-def time_steps(job: Job) -> dict[str, list[float]]:
+def time_steps(job: Job, clock: Clock = seconds, device: str = "cpu") -> dict[str, list[float]]:
     """Seconds of each round's step by side.
 
     Raises:
         AssertionError: The losses are not the same, step by step.
     """
-    steps = {side: Step(job) for side in SIDES}
-    order = list(SIDES)
-    rounds: dict[str, list[float]] = {side: [] for side in SIDES}
-    for i in range(job.rounds + 1):
-        losses = set()
-        for side in order:
-            step = steps[side]
-            x = step.input(job.size)
-            with SIDES[side]():
-                start = time.perf_counter()
-                losses.add(step(x))
-                seconds = time.perf_counter() - start
-            if i > 0:  # the first compiles convolutions and fills caches
-                rounds[side].append(seconds)
-        if len(losses) != 1:
-            raise AssertionError(f"{job.model}: other losses with ours, {sorted(losses)}")
-        order.reverse()
+    steps = {side: Steps(job, side, device) for side in SIDES}
+    for step in steps.values():
+        step()  # compiles convolutions and fills caches
+    rounds = in_turn({side: functools.partial(clock, step, 1) for side, step in steps.items()}, job.rounds)
+    theirs, ours = (steps[side].losses for side in (TORCH, OURS_TORCH))
+    if theirs != ours:
+        raise AssertionError(f"{job.model}: other losses with ours, {theirs} and {ours}")
     return rounds
 
 
 def peak(job: Job, side: str) -> int:
     """Bytes by which two steps outgrow the process as it is after a step on a small input."""
-    step = Step(job)
-    small, x = step.input(job.size // 4), step.input(job.size)
-    with SIDES[side]():
-        step(small)
-        leakyrelu.empty_cache()
-        return memory.peak_above_base(lambda: (step(x), step(x)))
+    steps = Steps(job, side)
+    x = steps.x
+    steps.x = x[:, : job.size // 4] if job.model == HIFIGAN else x[..., : job.size // 4, : job.size // 4]
+    steps()
+    steps.x = x
+    leakyrelu.empty_cache()
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what malloc need not keep
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew, from the present size
+    base = machine.kilobytes("VmHWM", "/proc/self/status")
+    steps()
+    steps()
+    return 1024 * (machine.kilobytes("VmHWM", "/proc/self/status") - base)
 
 
 def measure(job: Job) -> dict[str, Any]:
-    return {
-        "model": job.model,
-        "input": job.input,
-        "threads": job.threads,
-        "seconds": _in_fresh_process(time_steps, job),
-        "peak": _peaks(job),
-    }
-
-
-def _peaks(job: Job) -> dict[str, int]:
-    """At the same time, for nobody looks at the clock."""
     with ProcessPoolExecutor(len(SIDES), _CONTEXT, max_tasks_per_child=1) as processes:
-        jobs = {side: processes.submit(peak, job, side) for side in SIDES}
-        return {side: each.result() for side, each in jobs.items()}
-
-
-def cache() -> dict[str, Any]:
-    """Bytes that large outputs, made and dropped, leave resident before and after `empty_cache`."""
-    return _in_fresh_process(_cache)
-
-
-def _cache() -> dict[str, Any]:
-    x = np.ones(_CACHE_ELEMENTS, np.float32)
-    tensor = torch.ones(_CACHE_ELEMENTS)
-
-    def work(elements: int) -> None:
-        y, mask = leakyrelu.leaky_relu_with_mask(x[:elements])
-        leakyrelu.leaky_relu_backward(y, mask)
-        leaf = tensor[:elements].detach().requires_grad_()
-        torch.autograd.backward(leakyrelu.torch.leaky_relu(leaf).sum())
-
-    work(1 << 17)  # starts the threads, whose stacks stay
-    leakyrelu.empty_cache()
-    base = memory.resident()
-    for _ in range(3):
-        work(_CACHE_ELEMENTS)
-    kept, stats = memory.resident() - base, leakyrelu.memory_stats()
-    leakyrelu.empty_cache()
-    return {"kept": kept, "left": memory.resident() - base, "stats": stats}
-
-
-def _in_fresh_process(function: Callable[..., T], *arguments: Any) -> T:
-    with ProcessPoolExecutor(1, _CONTEXT) as process:
-        return process.submit(function, *arguments).result()
+        rounds = processes.submit(time_steps, job).result()
+        # At the same time, for nobody looks at the clock.
+        peaks = {side: processes.submit(peak, job, side) for side in SIDES}
+        return {
+            "model": job.model,
+            "input": job.input,
+            "threads": job.threads,
+            "seconds": rounds,
+            "peak": {side: each.result() for side, each in peaks.items()},
+        }

@@ -14,7 +14,6 @@ build|have_python_venv|venv of Python|python3-venv|python3|python
 build|have_highway|Highway 1.0.3 or newer|libhwy-dev|highway-devel|highway
 test|command -v pkg-config|pkg-config|pkg-config|pkgconf-pkg-config|pkgconf
 test|have_header gtest/gtest.h|GoogleTest|libgtest-dev|gtest-devel|googletest
-test|have_header benchmark/benchmark.h|Google Benchmark|libbenchmark-dev|google-benchmark-devel|google-benchmark
 test|have_sanitizers|the sanitizers of the C++ compiler|g++|libasan libubsan libtsan|gcc
 test|find_clang|Clang 14 or newer|clang|clang|llvm
 '
