@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 BLOCK_SECONDS = 0.003
 # A call that takes so long does so by itself.
 LONG_SECONDS = 0.03
-# Before a block, so that threads which one library leaves spinning do not cost the next one a core.
-PAUSE_SECONDS = 0.002
+# Before a block, so that threads which a library leaves spinning for some milliseconds cost the next one no core.
+PAUSE_SECONDS = 0.01
 
 K = TypeVar("K")
 T = TypeVar("T")

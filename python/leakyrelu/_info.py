@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 from collections.abc import Iterator
 
 import leakyrelu
-from leakyrelu import _bench, _core
-from leakyrelu._versions import serves
+from leakyrelu import _bench, _core, _torch_modules
 
 
 def lines() -> Iterator[str]:
@@ -40,11 +38,9 @@ def _torch() -> str:
         installed = importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:
         installed = None
-    if importlib.util.find_spec("leakyrelu._torch_version") is None:
-        return f"{installed or 'not'} installed, no module was built for it"
-    from leakyrelu._torch_version import TORCH_VERSION
-
+    modules = _torch_modules.available()
+    there = f"modules for {', '.join(modules) or 'none'}"
     if installed is None:
-        return f"not installed, the module is for {TORCH_VERSION}"
-    served = "served" if serves(TORCH_VERSION, installed) else "not served"
-    return f"{installed} installed, {served} by the module for {TORCH_VERSION}"
+        return f"not installed; {there}"
+    served = "by its module" if _torch_modules.minor(installed) in modules else "in Python"
+    return f"{installed}, served {served}; {there}"

@@ -3,6 +3,9 @@
 Plain tensors on the CPU are done here, and on CUDA devices where it was built with a CUDA compiler.
 Everything else (compile, export, script, fx, functional transforms, subclasses, other devices, ...) goes to
 torch's own leaky_relu, so nothing works less than before.
+
+The work is done by a module that was built for the minor version of torch that is installed. Where this package has
+none, the same functions run in Python over the functions on arrays, and a UserWarning says so at import.
 """
 
 import contextlib
@@ -18,16 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._device import DeviceContext
 
-from leakyrelu._torch_version import TORCH_VERSION
-from leakyrelu._versions import serves
-
-if not serves(TORCH_VERSION, torch.__version__):
-    raise ImportError(
-        f"leakyrelu.torch was built for torch {TORCH_VERSION}, but this is torch {torch.__version__}; "
-        "pip install --no-build-isolation --force-reinstall --no-deps leakyrelu builds it anew"
-    )
-
-from leakyrelu import _torch
+from leakyrelu import _torch_modules
 from leakyrelu._saved_bytes import SavedBytes, compared
 
 __all__ = [
@@ -41,6 +35,24 @@ __all__ = [
     "saved_bytes",
     "unpatch",
 ]
+
+
+def _in_python() -> Any:
+    from leakyrelu import _torch_in_python
+
+    modules = ", ".join(_torch_modules.available()) or "none"
+    warnings.warn(
+        f"leakyrelu has no module for torch {torch.__version__} (but for {modules}), so leakyrelu.torch runs in "
+        "Python: as exact, with one bit per element all the same, but a call takes some microseconds longer, and tensors "
+        "on CUDA devices are left to torch. Building leakyrelu where this torch is installed, with pip's "
+        "--no-build-isolation, makes a module for it",
+        stacklevel=4,
+    )
+    return _torch_in_python
+
+
+_torch: Any = _torch_modules.load(torch.__version__) or _in_python()
+_leaky_relu: Callable[..., Tensor] = _torch.leaky_relu
 
 # The operators on masks, for those who keep them themselves; see leakyrelu.leaky_relu_with_mask.
 leaky_relu_with_mask = torch.ops.leakyrelu.leaky_relu_with_mask
@@ -69,7 +81,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     """
     if _is_dynamo_compiling():
         return _fallback(input, negative_slope, inplace)
-    return _torch.leaky_relu(input, negative_slope, inplace)
+    return _leaky_relu(input, negative_slope, inplace)
 
 
 # What TorchScript compiles in its place.

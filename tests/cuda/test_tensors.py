@@ -20,8 +20,7 @@ if not torch.cuda.is_available():
     pytest.skip("torch sees no CUDA device", allow_module_level=True)
 
 import leakyrelu
-from leakyrelu import _torch
-from leakyrelu.torch import LeakyReLU, convert, leaky_relu, leaky_relu_, patched
+from leakyrelu.torch import LeakyReLU, _torch, convert, leaky_relu, leaky_relu_, patched
 
 by_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 by_slope = pytest.mark.parametrize("slope", SLOPES, ids=str)

@@ -17,7 +17,6 @@ import stat
 import subprocess
 import sys
 import time
-import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ import numpy as np
 import pytest
 
 import leakyrelu
-from leakyrelu import _apply, _bench, _core, _info
+from leakyrelu import _apply, _bench, _core, _info, _torch_modules
 
 Array = np.ndarray[Any, Any]
 
@@ -783,28 +782,25 @@ def test_info_tells_what_a_script_wants_to_know() -> None:
 
 
 @pytest.mark.parametrize(
-    ("installed", "built_for", "line"),
+    ("installed", "modules", "line"),
     [
-        (None, None, "not installed, no module was built for it"),
-        ("2.13.0+cpu", None, "2.13.0+cpu installed, no module was built for it"),
-        (None, "2.13.0", "not installed, the module is for 2.13.0"),
-        ("2.13.1+cpu", "2.13.0", "2.13.1+cpu installed, served by the module for 2.13.0"),
-        ("2.14.0", "2.13.0", "2.14.0 installed, not served by the module for 2.13.0"),
+        (None, [], "not installed; modules for none"),
+        (None, ["2.13", "2.14"], "not installed; modules for 2.13, 2.14"),
+        ("2.13.0+cpu", [], "2.13.0+cpu, served in Python; modules for none"),
+        ("2.13.1+cpu", ["2.13"], "2.13.1+cpu, served by its module; modules for 2.13"),
+        ("2.14.0", ["2.13"], "2.14.0, served in Python; modules for 2.13"),
     ],
 )
 def test_info_tells_which_torch_is_served(
-    installed: str | None, built_for: str | None, line: str, monkeypatch: pytest.MonkeyPatch
+    installed: str | None, modules: list[str], line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def version(name: str) -> str:
         if installed is None:
             raise importlib.metadata.PackageNotFoundError(name)
         return installed
 
-    module = types.ModuleType("leakyrelu._torch_version")
-    module.TORCH_VERSION = built_for  # type: ignore[attr-defined]
     monkeypatch.setattr(importlib.metadata, "version", version)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: built_for and name)
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(_torch_modules, "available", lambda: dict.fromkeys(modules))
     assert f"PyTorch: {line}" in _info.lines()
 
 
