@@ -43,8 +43,8 @@ def _in_python() -> Any:
     modules = ", ".join(_torch_modules.available()) or "none"
     warnings.warn(
         f"leakyrelu has no module for torch {torch.__version__} (but for {modules}), so leakyrelu.torch runs in "
-        "Python: as exact, with one bit per element all the same, but a call takes some microseconds longer, and tensors "
-        "on CUDA devices are left to torch. Building leakyrelu where this torch is installed, with pip's "
+        "Python: as exact, with one bit per element all the same, but a call takes some microseconds longer, and "
+        "tensors on CUDA devices are left to torch. Building leakyrelu where this torch is installed, with pip's "
         "--no-build-isolation, makes a module for it",
         stacklevel=4,
     )
