@@ -14,10 +14,9 @@
 
 namespace leakyrelu {
 
-// Smaller buffers are the C library's, which reuses them well: they fit between the buffers that it holds anyway. Larger
-// ones glibc mostly gives back to the system, which takes longer than the LeakyReLU. Tests set it lower, so that they
-// need less memory.
-inline constexpr size_t kLargeBytes = size_t{4} << 20;
+// Smaller buffers are the C library's: glibc maps and unmaps anew from here on, and mostly reuses what is below. Tests
+// set it lower, so that they need less memory.
+inline constexpr size_t kLargeBytes = size_t{32} << 20;
 void SetLargeBytes(size_t bytes);
 
 // A buffer that has been kept unused for longer goes back at the next call.

@@ -137,7 +137,7 @@ LEAKYRELU_API int32_t leakyrelu_get_num_threads(void);
  * more than 8 threads for each core. */
 LEAKYRELU_API leakyrelu_status leakyrelu_set_num_threads(int32_t num_threads);
 
-/* ---- Large buffers, for outputs. Of 4 MiB and more they lie on huge pages, aligned to 2 MiB, and are kept for reuse
+/* ---- Large buffers, for outputs. Of 32 MiB and more they lie on huge pages, aligned to 2 MiB, and are kept for reuse
  * when they are freed, for fresh pages cost more than LeakyReLU on them. The system takes kept ones when it is short of
  * memory. A child of fork() begins with none. */
 

@@ -138,7 +138,7 @@ def set_num_threads(num_threads: int) -> None:
 def empty_cache() -> None:
     """Gives the memory that is kept for the next large outputs back to the system.
 
-    Outputs of 4 MiB and more, torch's too, lie on huge pages, and their memory is kept for reuse when
+    Outputs of 32 MiB and more, torch's too, lie on huge pages, and their memory is kept for reuse when
     they are freed, because fresh pages cost more time than LeakyReLU on them. Kept are no more than two
     of the largest; what is in use and what is kept is together never more than was in use at once
     before. The system takes what is kept when it is short of memory; what nothing reuses for some

@@ -212,11 +212,11 @@ TEST_F(MemoryTest, MoreBuffersThanCanBeKept) {
 
 TEST_F(MemoryTest, WhatIsLargeByDefault) {
   leakyrelu::SetLargeBytes(leakyrelu::kLargeBytes);
-  void* small = leakyrelu_alloc(4 * kMiB - 1);
+  void* small = leakyrelu_alloc(32 * kMiB - 1);
   EXPECT_EQ(Stats().in_use, 0);
-  void* large = leakyrelu_alloc(4 * kMiB);
-  EXPECT_EQ(Stats().in_use, 4 * kSignedMiB);
-  EXPECT_EQ(Stats().large, 4 * kSignedMiB);
+  void* large = leakyrelu_alloc(32 * kMiB);
+  EXPECT_EQ(Stats().in_use, 32 * kSignedMiB);
+  EXPECT_EQ(Stats().large, 32 * kSignedMiB);
   leakyrelu_free(small);
   leakyrelu_free(large);
 }
