@@ -1,42 +1,49 @@
-"""The README's code and commands do what it says."""
+"""The code and the commands of README.md and docs do what these say."""
 
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def blocks(language: str) -> list[str]:
-    return [text for name, text in BLOCKS if name == language]
+def blocks(*languages: str) -> list[Any]:
+    """Of all pages, each with its name for pytest."""
+    found = []
+    for page in PAGES:
+        for language, text in re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+            if not languages or language in languages:
+                found.append(pytest.param(language, text, id=f"{page.stem}-{language}-{len(found)}"))
+    return found
 
 
 def block(language: str) -> str:
-    (text,) = blocks(language)
-    return text
+    """The README's."""
+    return next(param.values[1] for param in blocks(language) if str(param.id).startswith("README-"))
 
 
 def test_every_block_is_tested_here() -> None:
-    languages = ["python", "bash", "python", "cpp", "cmake", "c", "python", "python", "console"]
-    assert [name for name, _ in BLOCKS] == languages
+    languages = {param.values[0] for param in blocks()} - {""}  # without a language: not to be run
+    assert languages == {"python", "bash", "cpp", "cmake", "c", "console"}
 
 
-@pytest.mark.parametrize("index", range(4))
-def test_python(index: int) -> None:
-    if "torch" in blocks("python")[index]:
+@pytest.mark.parametrize(("language", "text"), blocks("python"))
+def test_python(language: str, text: str) -> None:
+    if "torch" in text:
         pytest.importorskip("torch")
-    exec(compile(blocks("python")[index], "README.md", "exec"), {})
+    exec(compile(text, language, "exec"), {})
 
 
-@pytest.mark.parametrize("language", ["cpp", "c"])
-def test_programs(language: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("language", "text"), blocks("cpp", "c"))
+def test_programs(language: str, text: str, tmp_path: Path) -> None:
     """Built as the README's lines for CMake say."""
-    (tmp_path / f"program.{language}").write_text(block(language))
+    (tmp_path / f"program.{language}").write_text(text)
     (tmp_path / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.25)\n"
         "project(program LANGUAGES C CXX)\n"
@@ -56,17 +63,20 @@ def test_programs(language: str, tmp_path: Path) -> None:
         assert result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"
 
 
-def test_command_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("language", "text"), blocks("console"))
+def test_command_line(language: str, text: str, tmp_path: Path) -> None:
     import numpy as np
 
     (tmp_path / "out").mkdir()
     np.save(tmp_path / "out/digits.npy", np.arange(-50, 50, dtype=np.float32))
-    for line in block("console").splitlines():
+    expected = {"digits.npy"}
+    for line in text.splitlines():
         prompt, *command = shlex.split(line)
+        expected |= {Path(word).name for word in command if word.startswith("out/")}
         assert (prompt, command[0]) == ("$", "leakyrelu")
         subprocess.run([sys.executable, "-m", "leakyrelu", *command[1:]], cwd=tmp_path, check=True)
     created = {path.name for path in (tmp_path / "out").iterdir()}
-    assert created == {"digits.npy", "leaky.npy", "mask.npy", "leakyrelu.png", "gradient.svg"}
+    assert created == expected
 
 
 def test_the_two_commands_are_verbs_of_dev() -> None:
@@ -78,6 +88,10 @@ def test_the_two_commands_are_verbs_of_dev() -> None:
 
 
 def test_every_link_leads_somewhere() -> None:
-    for document in ("README.md", "CONTRIBUTING.md"):
-        for target in re.findall(r"\]\((?!https?:)([^)]+)\)", (ROOT / document).read_text()):
-            assert (ROOT / target).exists(), f"{document}: {target}"
+    for page in (*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "RELEASING.md", ROOT / "SECURITY.md"):
+        for target in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().split()) <= 900
