@@ -1,7 +1,7 @@
 """torch_headers.py FOLDER VERSION...: fetches the headers of these torches from PyPI into FOLDER/VERSION/torch.
 
 A module for a torch is built from its headers alone, which are 8 of the 500 MiB of a wheel, so only these are read, by
-ranges. Prints the folders, one a line, for CMake's LEAKYRELU_TORCH_DIRS.
+ranges. CMake's LEAKYRELU_TORCH_DIRS is then FOLDER/*/torch.
 """
 
 import io
@@ -79,7 +79,6 @@ def main(folder: Path, versions: list[str]) -> None:
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             fetch(version, target)
-        print(target.resolve() / "torch")
 
 
 if __name__ == "__main__":
