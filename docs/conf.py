@@ -1,0 +1,38 @@
+"""What Sphinx builds out/docs from, by `./dev docs`: these pages and the docstrings."""
+
+import re
+from pathlib import Path
+
+import leakyrelu
+
+ROOT = Path(__file__).parents[1]
+
+project = "leakyrelu"
+author = "The leakyrelu authors"
+version = release = leakyrelu.__version__
+html_title = f"leakyrelu {release}"
+
+extensions = [
+    "myst_parser",  # the pages are Markdown
+    "sphinx.ext.autodoc",  # the docstrings of Python
+    "sphinx.ext.napoleon",  # in Google's style
+    "sphinx.ext.viewcode",
+    "sphinx_design",  # tabs
+]
+html_theme = "furo"  # light and dark, small screens, keyboards
+html_show_sphinx = False
+html_extra_path = ["play"]  # a page of its own, which works from the file system too
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 2
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+nitpicky = False
+
+
+def _to_files_that_are_not_pages(app: object, docname: str, source: list[str]) -> None:
+    """Links from the pages to files of the sources have nowhere to lead in the site; what they say stays."""
+    source[0] = re.sub(r"\[([^\]]+)\]\(\.\./(?!docs/)[^)]+\)", r"`\1`", source[0])
+
+
+def setup(app: object) -> None:
+    app.connect("source-read", _to_files_that_are_not_pages)  # type: ignore[attr-defined]
