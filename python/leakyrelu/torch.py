@@ -1,8 +1,9 @@
 """LeakyReLU for PyTorch: a drop-in that keeps one bit per element for the backward instead of the input.
 
 Plain tensors on the CPU are done here, and on CUDA devices where it was built with a CUDA compiler.
-Everything else (compile, export, script, fx, functional transforms, subclasses, other devices, ...) goes to
-torch's own leaky_relu, so nothing works less than before.
+Everything else (export, script, fx, functional transforms, subclasses, other devices, ...) goes to torch's own
+leaky_relu, so nothing works less than before. Under torch.compile it is torch's own too, but keeps its result, which
+the next layer keeps anyway, and nothing besides.
 
 The work is done by a module that was built for the minor version of torch that is installed. Where this package has
 none, the same functions run in Python over the functions on arrays, and a UserWarning says so at import.
@@ -19,6 +20,7 @@ from typing import Any, TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
 from leakyrelu import _torch_modules
@@ -62,6 +64,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 _log = logging.getLogger(__name__)
 _is_dynamo_compiling = torch.compiler.is_dynamo_compiling
+_is_exporting = getattr(torch.compiler, "is_exporting", _is_dynamo_compiling)  # torch 2.7 and newer can tell
 _original, _original_ = F.leaky_relu, F.leaky_relu_
 
 
@@ -80,7 +83,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
         What `torch.nn.functional.leaky_relu` raises.
     """
     if _is_dynamo_compiling():
-        return _fallback(input, negative_slope, inplace)
+        return _traced(input, negative_slope, inplace)
     return _leaky_relu(input, negative_slope, inplace)
 
 
@@ -253,6 +256,27 @@ def saved_bytes(model: nn.Module, *inputs: Any, **keywords: Any) -> SavedBytes:
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, not a {type(model).__name__}")
     return compared(model, inputs, keywords, patched(), {leaky_relu: _original, leaky_relu_: _original_})
+
+
+def _traced(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """What torch.compile traces: torch's own operator, whose backward sees the result instead of the input.
+
+    For slopes of 0 and more, result > 0 is input > 0, at NaN and infinities too. The next layer keeps the result
+    anyway, so nothing is kept besides, where torch would keep a byte per element. torch does so in place; here that is
+    in place in a copy, which the compiler removes.
+    """
+    if (
+        not inplace
+        and type(input) in (Tensor, nn.Parameter)
+        and input.requires_grad
+        and torch.is_grad_enabled()
+        and not _is_exporting()
+        and all(type(mode) is DeviceContext for mode in _get_current_function_mode_stack())
+        and isinstance(negative_slope, int | float)
+        and negative_slope >= 0
+    ):
+        return _original(input.clone(), negative_slope, True)
+    return _fallback(input, negative_slope, inplace)
 
 
 def _fallback(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
