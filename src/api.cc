@@ -90,6 +90,43 @@ leakyrelu_status Call(Direction direction, const leakyrelu_array* in, const leak
   return Start(job, MakePlan(layouts.in, layouts.out, mask != nullptr), executor);
 }
 
+// Both fused calls.
+leakyrelu_status FusedCall(Direction direction, const leakyrelu_array* in, const leakyrelu_array* out,
+                           const leakyrelu_fused* fused, double slope, uint8_t* mask, uint8_t* within,
+                           size_t mask_bytes, const leakyrelu_executor* executor) {
+  if (const leakyrelu_status status = CheckExecutor(executor)) return status;
+  if (out == nullptr) return LEAKYRELU_ERROR_NULL_OUTPUT;
+  size_t dtype = 0;
+  if (const leakyrelu_status status = CheckArguments(direction, in, out, mask, slope, &dtype)) return status;
+  if (const leakyrelu_status status = CheckFusedNumbers(fused, dtype, mask, within)) return status;
+  Layouts layouts;
+  if (const leakyrelu_status status = CheckArrays(direction, in, out, mask, mask_bytes, &layouts)) return status;
+  Layout bias;
+  bias.address = 0;
+  if (const leakyrelu_status status =
+          CheckFusedArrays(direction, in, *fused, mask, within, mask_bytes, layouts, &bias)) {
+    return status;
+  }
+  if (layouts.in.elements == 0) return LEAKYRELU_OK;
+
+  const Kernels& kernels = ActiveKernels();
+  const bool is_forward = direction == Direction::kForward;
+  const bool has_bias = is_forward && fused->bias != nullptr;
+  const FusedJob fused_job = {is_forward ? kernels.fused_forward[dtype] : kernels.fused_backward[dtype],
+                              {slope, fused->scale, fused->clamp},
+                              has_bias ? static_cast<const std::byte*>(fused->bias->data) : nullptr,
+                              within};
+  const Job job = {nullptr,
+                   nullptr,
+                   static_cast<const std::byte*>(in->data),
+                   static_cast<std::byte*>(out->data),
+                   mask,
+                   kDTypes[dtype].bytes,
+                   slope,
+                   &fused_job};
+  return Start(job, MakePlan(layouts.in, layouts.out, mask != nullptr, has_bias ? &bias : nullptr), executor);
+}
+
 }  // namespace
 }  // namespace leakyrelu
 
@@ -106,6 +143,20 @@ leakyrelu_status leakyrelu_backward(const leakyrelu_array* dy, const uint8_t* ma
   // Backward kernels only read the mask.
   uint8_t* bits = const_cast<uint8_t*>(mask);
   return leakyrelu::Call(Direction::kBackward, dy, dx, bits, mask_bytes, negative_slope, executor);
+}
+
+leakyrelu_status leakyrelu_fused_forward(const leakyrelu_array* x, const leakyrelu_array* y,
+                                         const leakyrelu_fused* fused, double negative_slope, uint8_t* mask,
+                                         uint8_t* within, size_t mask_bytes, const leakyrelu_executor* executor) {
+  return leakyrelu::FusedCall(Direction::kForward, x, y, fused, negative_slope, mask, within, mask_bytes, executor);
+}
+
+leakyrelu_status leakyrelu_fused_backward(const leakyrelu_array* dy, const uint8_t* mask, const uint8_t* within,
+                                          size_t mask_bytes, const leakyrelu_array* dx, const leakyrelu_fused* fused,
+                                          double negative_slope, const leakyrelu_executor* executor) {
+  // Backward kernels only read the masks.
+  return leakyrelu::FusedCall(Direction::kBackward, dy, dx, fused, negative_slope, const_cast<uint8_t*>(mask),
+                              const_cast<uint8_t*>(within), mask_bytes, executor);
 }
 
 size_t leakyrelu_mask_bytes(int64_t elements) {
@@ -180,6 +231,24 @@ const char* leakyrelu_status_message(leakyrelu_status status) {
     case LEAKYRELU_ERROR_MASK_BYTES:
       return "mask_bytes is not the length of a mask of the input's elements; it must be what leakyrelu_mask_bytes "
              "gives for their number, and 0 where mask is NULL";
+    case LEAKYRELU_ERROR_NULL_FUSED:
+      return "fused is NULL; pass a leakyrelu_fused, with scale 1 and clamp INFINITY for neither";
+    case LEAKYRELU_ERROR_SCALE_OVERFLOW:
+      return "scale is too large for float32, in which float16, bfloat16 and float32 arrays are computed; it must be at "
+             "most 3.4028234663852886e38 in magnitude, or infinite, or NaN";
+    case LEAKYRELU_ERROR_CLAMP:
+      return "clamp is negative, NaN or, for float16, bfloat16 and float32 arrays, larger than the largest float32; it "
+             "must be 0 or more, and INFINITY for none";
+    case LEAKYRELU_ERROR_WITHIN:
+      return "within, the mask of the clamp, must be given where there is a clamp and a mask, and be NULL elsewhere";
+    case LEAKYRELU_ERROR_DIM:
+      return "dim is not one of x's dims; it must be at least 0 and below x's ndim";
+    case LEAKYRELU_ERROR_BIAS_DTYPE:
+      return "the bias differs from x in dtype; it must have the same one";
+    case LEAKYRELU_ERROR_BIAS_SHAPE:
+      return "the bias must have one dim, as long as the dim of x along which it runs";
+    case LEAKYRELU_ERROR_BIAS_OVERLAP:
+      return "the output shares memory with the bias; each must have memory of its own";
   }
   return "unknown status; it must be one that a leakyrelu function returned";
 }

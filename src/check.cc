@@ -34,6 +34,11 @@ Layout MaskLayout(const uint8_t* mask, size_t mask_bytes) {
   return layout;
 }
 
+// Whether a number is finite, and too large for the type that the dtype's numbers are rounded to.
+bool Overflows(double number, size_t dtype) {
+  return kDTypes[dtype].slope_bytes == sizeof(float) && std::isfinite(number) && std::fabs(number) > FLT_MAX;
+}
+
 }  // namespace
 
 leakyrelu_status CheckArguments(Direction direction, const leakyrelu_array* in, const leakyrelu_array* out,
@@ -42,10 +47,7 @@ leakyrelu_status CheckArguments(Direction direction, const leakyrelu_array* in, 
   if (in == nullptr) return LEAKYRELU_ERROR_NULL_INPUT;
   *dtype = DTypeIndex(in->dtype);
   if (*dtype >= kNumDTypes) return LEAKYRELU_ERROR_DTYPE;
-  if (kDTypes[*dtype].slope_bytes == sizeof(float) && std::isfinite(slope) && std::fabs(slope) > FLT_MAX) {
-    return LEAKYRELU_ERROR_SLOPE_OVERFLOW;
-  }
-  return LEAKYRELU_OK;
+  return Overflows(slope, *dtype) ? LEAKYRELU_ERROR_SLOPE_OVERFLOW : LEAKYRELU_OK;
 }
 
 leakyrelu_status CheckArrays(Direction direction, const leakyrelu_array* in, const leakyrelu_array* out,
@@ -72,6 +74,44 @@ leakyrelu_status CheckArrays(Direction direction, const leakyrelu_array* in, con
   const Layout mask_layout = MaskLayout(mask, mask_bytes);
   if ((direction == Direction::kForward && SharesMemory(layouts->in, mask_layout)) ||
       (out != nullptr && SharesMemory(layouts->out, mask_layout))) {
+    return LEAKYRELU_ERROR_MASK_OVERLAP;
+  }
+  return LEAKYRELU_OK;
+}
+
+leakyrelu_status CheckFusedNumbers(const leakyrelu_fused* fused, size_t dtype, const uint8_t* mask,
+                                   const uint8_t* within) {
+  if (fused == nullptr) return LEAKYRELU_ERROR_NULL_FUSED;
+  if (Overflows(fused->scale, dtype)) return LEAKYRELU_ERROR_SCALE_OVERFLOW;
+  if (!(fused->clamp >= 0) || Overflows(fused->clamp, dtype)) return LEAKYRELU_ERROR_CLAMP;
+  const bool wants_within = mask != nullptr && std::isfinite(fused->clamp);
+  return wants_within == (within != nullptr) ? LEAKYRELU_OK : LEAKYRELU_ERROR_WITHIN;
+}
+
+leakyrelu_status CheckFusedArrays(Direction direction, const leakyrelu_array* in, const leakyrelu_fused& fused,
+                                  const uint8_t* mask, const uint8_t* within, size_t mask_bytes,
+                                  const Layouts& layouts, Layout* bias) {
+  const bool is_forward = direction == Direction::kForward;
+  if (within != nullptr) {
+    const Layout bits = MaskLayout(within, mask_bytes);
+    if ((is_forward && (SharesMemory(layouts.in, bits) || SharesMemory(MaskLayout(mask, mask_bytes), bits))) ||
+        SharesMemory(layouts.out, bits)) {
+      return LEAKYRELU_ERROR_MASK_OVERLAP;
+    }
+  }
+  if (!is_forward || fused.bias == nullptr) return LEAKYRELU_OK;
+  const leakyrelu_array& array = *fused.bias;
+  if (fused.dim < 0 || fused.dim >= in->ndim) return LEAKYRELU_ERROR_DIM;
+  if (array.dtype != in->dtype) return LEAKYRELU_ERROR_BIAS_DTYPE;
+  if (array.ndim != 1) return LEAKYRELU_ERROR_BIAS_SHAPE;
+  if (array.shape == nullptr) return LEAKYRELU_ERROR_NULL_SHAPE;
+  if (array.shape[0] != in->shape[fused.dim]) return LEAKYRELU_ERROR_BIAS_SHAPE;
+  if (layouts.in.elements == 0) return LEAKYRELU_OK;
+  const int64_t itemsize = layouts.in.itemsize;
+  if (const leakyrelu_status status = ReadBiasLayout(array, *in, fused.dim, itemsize, bias)) return status;
+  if (SharesMemory(layouts.out, *bias)) return LEAKYRELU_ERROR_BIAS_OVERLAP;
+  if ((mask != nullptr && SharesMemory(*bias, MaskLayout(mask, mask_bytes))) ||
+      (within != nullptr && SharesMemory(*bias, MaskLayout(within, mask_bytes)))) {
     return LEAKYRELU_ERROR_MASK_OVERLAP;
   }
   return LEAKYRELU_OK;

@@ -41,7 +41,7 @@ constexpr int64_t kGrainBytes = 128 * 1024;
 // mask.
 constexpr int64_t kElementsPerMaskLine = 64 * 8;
 
-enum class Transfer { kGather, kScatter };
+enum class Transfer { kGather, kGatherBias, kScatter };
 
 // Copies `count` elements between contiguous memory and memory with a stride, `Word` being as wide as an element.
 template <Transfer transfer, typename Word>
@@ -88,6 +88,11 @@ class Cursor {
   // Of this element from the arrays' addresses, in elements.
   int64_t in_offset() const { return in_; }
   int64_t out_offset() const { return out_; }
+  int64_t BiasOffset() const {
+    int64_t offset = plan_->bias_start;
+    for (int i = 0; i < plan_->dims; ++i) offset += index_[i] * plan_->loops[i].bias_stride;
+    return offset;
+  }
 
   // By at most RunLength().
   void Advance(int64_t count) {
@@ -160,7 +165,8 @@ class Walk {
     const int64_t buffer_elements = static_cast<int64_t>(kBufferBytes / job_.itemsize);
     const Loop& inner = plan_.loops[plan_.dims - 1];
     const int64_t run_length = inner.extent;
-    if (inner.in_stride == 0 && out_ != Contiguity::kNone && run_length % unit == 0 && run_length >= kShortRun) {
+    if (job_.fused == nullptr && inner.in_stride == 0 && out_ != Contiguity::kNone && run_length % unit == 0 &&
+        run_length >= kShortRun) {
       return RepeatedRange(begin, end);
     }
     const bool direct = in_ != Contiguity::kNone && out_ != Contiguity::kNone && run_length >= ShortRun(run_length);
@@ -212,14 +218,19 @@ class Walk {
     const bool read_directly = in_ == Contiguity::kWhole || (in_ == Contiguity::kRun && one_run);
     const bool write_directly = out_ == Contiguity::kWhole || (out_ == Contiguity::kRun && one_run);
     if (!read_directly || !write_directly) return Buffered(cursor, begin, count, read_directly, write_directly);
-    KernelFor(count)(In(*cursor), Out(*cursor), Mask(begin), static_cast<size_t>(count), job_.slope);
+    if (job_.fused != nullptr) {
+      Fused(*cursor, In(*cursor), Out(*cursor), begin, count, Streams(count));
+    } else {
+      KernelFor(count)(In(*cursor), Out(*cursor), Mask(begin), static_cast<size_t>(count), job_.slope);
+    }
     cursor->Skip(count);
   }
 
   void Buffered(Cursor* cursor, int64_t begin, int64_t count, bool read_directly, bool write_directly) const {
     alignas(64) std::byte buffer[kBufferBytes];
     std::byte* out = write_directly ? Out(*cursor) : buffer;
-    Cursor target = *cursor;
+    const Cursor first = *cursor;
+    Cursor target = first;
     const std::byte* in = buffer;
     if (read_directly) {
       in = In(*cursor);
@@ -227,14 +238,55 @@ class Walk {
     } else {
       Copy<Transfer::kGather>(cursor, buffer, count);
     }
-    const Kernel kernel = write_directly ? KernelFor(count) : job_.kernel;
-    kernel(in, out, Mask(begin), static_cast<size_t>(count), job_.slope);
+    if (job_.fused != nullptr) {
+      Fused(first, in, out, begin, count, write_directly && Streams(count));
+    } else {
+      const Kernel kernel = write_directly ? KernelFor(count) : job_.kernel;
+      kernel(in, out, Mask(begin), static_cast<size_t>(count), job_.slope);
+    }
     if (!write_directly) Copy<Transfer::kScatter>(&target, buffer, count);
   }
 
   // For `count` elements that are written where they belong.
-  Kernel KernelFor(int64_t count) const {
-    return streams_ && count * Bytes() >= kStreamingRunBytes ? job_.streaming_kernel : job_.kernel;
+  Kernel KernelFor(int64_t count) const { return Streams(count) ? job_.streaming_kernel : job_.kernel; }
+  bool Streams(int64_t count) const { return streams_ && count * Bytes() >= kStreamingRunBytes; }
+
+  // The fused kernel over the `count` elements from `cursor` on, with their biases: one for all along a run, or one for
+  // each, gathered where they are not side by side.
+  void Fused(const Cursor& cursor, const std::byte* in, std::byte* out, int64_t begin, int64_t count,
+             bool streams) const {
+    const FusedJob& fused = *job_.fused;
+    FusedChunk chunk = {in,
+                        fused.bias,
+                        false,
+                        out,
+                        Mask(begin),
+                        fused.within != nullptr ? fused.within + begin / 8 : nullptr,
+                        static_cast<size_t>(count),
+                        streams};
+    if (fused.bias == nullptr) return fused.kernel(chunk, fused.numbers);
+    const bool one_run = count <= cursor.RunLength();
+    const int64_t stride = cursor.inner().bias_stride;
+    const std::byte* const bias = fused.bias + cursor.BiasOffset() * Bytes();
+    const bool is_aligned = reinterpret_cast<uintptr_t>(bias) % job_.itemsize == 0;
+    chunk.bias = bias;
+    chunk.bias_varies = !one_run || stride != 0;
+    if (one_run && (stride == 0 || (stride == 1 && is_aligned))) return fused.kernel(chunk, fused.numbers);
+
+    alignas(64) std::byte biases[kBufferBytes];
+    const int64_t most = static_cast<int64_t>(kBufferBytes / job_.itemsize);
+    Cursor source = cursor;
+    for (int64_t done = 0; done < count; done += static_cast<int64_t>(chunk.elements)) {
+      const int64_t part = std::min(count - done, most);
+      Copy<Transfer::kGatherBias>(&source, biases, part);
+      chunk.in = in + done * Bytes();
+      chunk.bias = biases;
+      chunk.out = out + done * Bytes();
+      chunk.mask = Mask(begin + done);
+      chunk.within = fused.within != nullptr ? fused.within + (begin + done) / 8 : nullptr;
+      chunk.elements = static_cast<size_t>(part);
+      fused.kernel(chunk, fused.numbers);
+    }
   }
 
   const std::byte* In(const Cursor& cursor) const { return job_.in + cursor.in_offset() * Bytes(); }
@@ -262,9 +314,12 @@ class Walk {
   void CopyRuns(Cursor* cursor, std::byte* buffer, int64_t count) const {
     while (count > 0) {
       const int64_t run = std::min(count, cursor->RunLength());
+      // What is gathered is only read; CopyRun is one function for both ways.
       if constexpr (transfer == Transfer::kGather) {
-        // The input is only read; CopyRun is one function for both ways.
         CopyRun<transfer, Word>(buffer, const_cast<std::byte*>(In(*cursor)), cursor->inner().in_stride, run);
+      } else if constexpr (transfer == Transfer::kGatherBias) {
+        const std::byte* bias = job_.fused->bias + cursor->BiasOffset() * Bytes();
+        CopyRun<Transfer::kGather, Word>(buffer, const_cast<std::byte*>(bias), cursor->inner().bias_stride, run);
       } else {
         CopyRun<transfer, Word>(buffer, Out(*cursor), cursor->inner().out_stride, run);
       }

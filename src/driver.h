@@ -11,14 +11,23 @@
 
 namespace leakyrelu {
 
+// What the fused operation has besides.
+struct FusedJob {
+  FusedKernel kernel;
+  FusedNumbers numbers;
+  const std::byte* bias;  // element 0; null: none
+  uint8_t* within;        // null: none. Else a mask of its own
+};
+
 struct Job {
-  Kernel kernel;
+  Kernel kernel;  // unused in a fused job, like the next one
   Kernel streaming_kernel;
   const std::byte* in;  // element (0, 0, ...)
   std::byte* out;       // likewise; null: the mask alone
   uint8_t* mask;        // null: none. Else the plan must be in C order
   size_t itemsize;
   double slope;
+  const FusedJob* fused = nullptr;
 };
 
 // Runs the kernel over all elements of the plan. Lets through what the executor throws.

@@ -253,20 +253,28 @@ void Backward(const void* in, void* out, uint8_t* mask, size_t elements, double 
   WholeChunk<L, Mode::kBackward, stores>(static_cast<const T*>(in), static_cast<T*>(out), mask, elements, slope);
 }
 
+#include "fused-inl.h"
+
 const Kernels* Table() {
 #define LEAKYRELU_FORWARD(constant, name, lanes, ...) &Forward<lanes, Stores::kCached>,
 #define LEAKYRELU_BACKWARD(constant, name, lanes, ...) &Backward<lanes, Stores::kCached>,
 #define LEAKYRELU_STREAMING_FORWARD(constant, name, lanes, ...) &Forward<lanes, Stores::kStreaming>,
 #define LEAKYRELU_STREAMING_BACKWARD(constant, name, lanes, ...) &Backward<lanes, Stores::kStreaming>,
+#define LEAKYRELU_FUSED_FORWARD(constant, name, lanes, ...) &FusedForward<lanes>,
+#define LEAKYRELU_FUSED_BACKWARD(constant, name, lanes, ...) &FusedBackward<lanes>,
   static const Kernels kTable = {hwy::TargetName(HWY_TARGET),
                                  {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_FORWARD)},
                                  {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_BACKWARD)},
                                  {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_STREAMING_FORWARD)},
-                                 {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_STREAMING_BACKWARD)}};
+                                 {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_STREAMING_BACKWARD)},
+                                 {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_FUSED_FORWARD)},
+                                 {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_FUSED_BACKWARD)}};
 #undef LEAKYRELU_FORWARD
 #undef LEAKYRELU_BACKWARD
 #undef LEAKYRELU_STREAMING_FORWARD
 #undef LEAKYRELU_STREAMING_BACKWARD
+#undef LEAKYRELU_FUSED_FORWARD
+#undef LEAKYRELU_FUSED_BACKWARD
   return &kTable;
 }
 

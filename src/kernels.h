@@ -19,6 +19,27 @@ namespace leakyrelu {
 // slope: for 16- and 32-bit dtypes within float32's range, or infinite, or NaN.
 using Kernel = void (*)(const void* in, void* out, uint8_t* mask, size_t elements, double slope);
 
+// One contiguous chunk of the fused operation; see leakyrelu_fused_forward.
+struct FusedChunk {
+  const void* in;
+  const void* bias;   // a number for each element if it varies, else one for all; null: none
+  bool bias_varies;
+  void* out;          // the same as `in` or disjoint
+  uint8_t* mask;      // as a Kernel's; null only forward
+  uint8_t* within;    // likewise, of the clamp; null: no clamp, or no mask either
+  size_t elements;
+  bool streams;       // with stores that go past the cache
+};
+
+// Of the fused operation, within float32's range for 16- and 32-bit dtypes, or infinite, or NaN.
+struct FusedNumbers {
+  double slope;
+  double scale;
+  double clamp;  // infinite: none
+};
+
+using FusedKernel = void (*)(const FusedChunk& chunk, const FusedNumbers& numbers);
+
 // The kernels of one instruction set, indexed by DTypeIndex.
 struct Kernels {
   const char* target;  // Highway's name of the instruction set, e.g. "AVX2"
@@ -28,6 +49,8 @@ struct Kernels {
   // be overwritten. Ordinary stores where `out` is not aligned to a vector.
   Kernel streaming_forward[kNumDTypes];
   Kernel streaming_backward[kNumDTypes];
+  FusedKernel fused_forward[kNumDTypes];
+  FusedKernel fused_backward[kNumDTypes];
 };
 
 // None of these allocates or throws.

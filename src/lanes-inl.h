@@ -1,23 +1,37 @@
 // How each dtype is loaded, tested, scaled and rounded in SIMD lanes. All that the kernels know of a dtype is here.
 //
 // Each lanes type has: D, V, M (Highway's tag, vector and mask of its lanes), Slope and MakeSlope(double), and the
-// operations of formula.h: Positive(x) (x > 0; false for both zeros and NaN), Scale(v, slope), Select(mask, a, b).
+// operations of formula.h: Positive(x) (x > 0; false for both zeros and NaN), Scale(v, slope), Select(mask, a, b). And
+// for the fused operation Wide, the lanes of float32 or float64 in which it is computed, and LoadWide and StoreWide, by
+// which one vector of those comes from memory and goes there.
 //
 // Like formula.h without include guard and namespace: kernels.cc includes it once for each instruction set.
 
 // float32 and float64: lanes are the numbers themselves.
-template <typename T>
-struct FloatLanes {
-  using D = hn::CappedTag<T, kBlock>;
+template <class Tag>
+struct LanesOf {
+  using D = Tag;
   using V = hn::Vec<D>;
   using M = hn::Mask<D>;
   using Slope = V;
 
-  static HWY_INLINE Slope MakeSlope(double slope) { return hn::Set(D(), static_cast<T>(slope)); }
+  static HWY_INLINE Slope MakeSlope(double slope) { return hn::Set(D(), static_cast<hn::TFromD<D>>(slope)); }
   static HWY_INLINE M Positive(V x) { return hn::Gt(x, hn::Zero(D())); }
   static HWY_INLINE V Scale(V v, Slope slope) { return hn::Mul(v, slope); }
   static HWY_INLINE V Select(M mask, V a, V b) { return hn::IfThenElse(mask, a, b); }
+
+  using Wide = LanesOf;
+  static HWY_INLINE V LoadWide(const hn::TFromD<D>* from) { return hn::LoadU(D(), from); }
+  static HWY_INLINE void StoreWide(V v, hn::TFromD<D>* to) { hn::StoreU(v, D(), to); }
+  static HWY_INLINE V Add(V a, V b) { return hn::Add(a, b); }
+  static HWY_INLINE V Clamp(V v, V limit) {
+    const V below = hn::IfThenElse(hn::Lt(v, hn::Neg(limit)), hn::Neg(limit), v);
+    return hn::IfThenElse(hn::Gt(v, limit), limit, below);
+  }
+  static HWY_INLINE M IsWithin(V v, V limit) { return hn::Le(hn::Abs(v), limit); }
 };
+template <typename T>
+using FloatLanes = LanesOf<hn::CappedTag<T, kBlock>>;
 
 // What both 16-bit formats share: lanes hold the bits as integers, and x > 0 is decided on these, 16 lanes of AVX2 at a
 // time instead of 8. kInfinity is the format's +inf.
@@ -38,6 +52,15 @@ struct HalfLanes {
     return hn::Gt(hn::BitCast(D(), sum), hn::Set(D(), kDistance));
   }
   static HWY_INLINE V Select(M mask, V a, V b) { return hn::IfThenElse(mask, a, b); }
+
+  using Wide = FloatLanes<float>;
+  using DHalf = hn::Rebind<uint16_t, typename Wide::D>;
+  static HWY_INLINE hn::Vec<DHalf> LoadBits(const int16_t* from) {
+    return hn::LoadU(DHalf(), reinterpret_cast<const uint16_t*>(from));
+  }
+  static HWY_INLINE void StoreBits(hn::Vec<DHalf> bits, int16_t* to) {
+    hn::StoreU(bits, DHalf(), reinterpret_cast<uint16_t*>(to));
+  }
 };
 
 // A 16-bit format as 32-bit lanes, each of which holds two numbers: no shuffle is needed to widen them, only a shift or
@@ -61,6 +84,16 @@ struct PairLanes : HalfLanes<Format::kInfinity> {
     const auto odd = Format::Narrow(d32, hn::Mul(Format::Widen(d32, hn::And(pairs, hn::Set(d32, 0xFFFF0000u))), slope));
     const auto even = Format::Narrow(d32, hn::Mul(Format::Widen(d32, hn::ShiftLeft<16>(pairs)), slope));
     return hn::OddEven(hn::BitCast(D(), odd), hn::BitCast(D(), hn::ShiftRight<16>(even)));
+  }
+
+  using Wide = FloatLanes<float>;
+  using Base = HalfLanes<Format::kInfinity>;
+  using DBits = hn::RebindToUnsigned<typename Wide::D>;
+  static HWY_INLINE typename Wide::V LoadWide(const int16_t* from) {
+    return Format::Widen(DBits(), hn::ShiftLeft<16>(hn::PromoteTo(DBits(), Base::LoadBits(from))));
+  }
+  static HWY_INLINE void StoreWide(typename Wide::V v, int16_t* to) {
+    Base::StoreBits(hn::TruncateTo(typename Base::DHalf(), hn::ShiftRight<16>(Format::Narrow(DBits(), v))), to);
   }
 };
 
@@ -104,6 +137,14 @@ struct Float16Lanes : HalfLanes<0x7C00> {
     const auto upper = hn::PromoteTo(DF(), hn::BitCast(d16, hn::UpperHalf(half, v)));
     return hn::Combine(D(), hn::BitCast(half, hn::DemoteTo(d16, hn::Mul(upper, slope))),
                        hn::BitCast(half, hn::DemoteTo(d16, hn::Mul(lower, slope))));
+  }
+
+  using DFloat16 = hn::Rebind<hwy::float16_t, typename Wide::D>;
+  static HWY_INLINE typename Wide::V LoadWide(const int16_t* from) {
+    return hn::PromoteTo(typename Wide::D(), hn::BitCast(DFloat16(), LoadBits(from)));
+  }
+  static HWY_INLINE void StoreWide(typename Wide::V v, int16_t* to) {
+    StoreBits(hn::BitCast(DHalf(), hn::DemoteTo(DFloat16(), v)), to);
   }
 };
 

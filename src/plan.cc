@@ -1,4 +1,4 @@
-// Shapes and strides to layouts, two layouts to nested loops.
+// Shapes and strides to layouts, layouts of one shape to nested loops.
 
 #include "plan.h"
 
@@ -45,7 +45,8 @@ bool FindBounds(Layout* layout) {
 }
 
 bool CanMerge(const Loop& outer, const Loop& inner) {
-  return outer.in_stride == inner.in_stride * inner.extent && outer.out_stride == inner.out_stride * inner.extent;
+  return outer.in_stride == inner.in_stride * inner.extent && outer.out_stride == inner.out_stride * inner.extent &&
+         outer.bias_stride == inner.bias_stride * inner.extent;
 }
 
 }  // namespace
@@ -74,26 +75,46 @@ leakyrelu_status ReadLayout(const leakyrelu_array& array, int64_t itemsize, Layo
   return FindBounds(layout) ? LEAKYRELU_OK : LEAKYRELU_ERROR_TOO_LARGE;
 }
 
+leakyrelu_status ReadBiasLayout(const leakyrelu_array& bias, const leakyrelu_array& array, int32_t dim,
+                                int64_t itemsize, Layout* layout) {
+  if (bias.data == nullptr) return LEAKYRELU_ERROR_NULL_DATA;
+  layout->address = reinterpret_cast<uintptr_t>(bias.data);
+  layout->itemsize = itemsize;
+  layout->elements = 1;
+  layout->dims = 0;
+  for (int32_t i = 0; i < array.ndim; ++i) {
+    layout->elements *= array.shape[i];
+    if (array.shape[i] == 1) continue;
+    layout->extents[layout->dims] = array.shape[i];
+    layout->strides[layout->dims] = i != dim ? 0 : bias.strides != nullptr ? bias.strides[0] : 1;
+    ++layout->dims;
+  }
+  return FindBounds(layout) ? LEAKYRELU_OK : LEAKYRELU_ERROR_TOO_LARGE;
+}
+
 bool SameElements(const Layout& a, const Layout& b) {
   return a.address == b.address && a.itemsize == b.itemsize &&
          std::equal(a.extents, a.extents + a.dims, b.extents, b.extents + b.dims) &&
          std::equal(a.strides, a.strides + a.dims, b.strides, b.strides + b.dims);
 }
 
-Plan MakePlan(const Layout& in, const Layout& out, bool c_order) {
+Plan MakePlan(const Layout& in, const Layout& out, bool c_order, const Layout* bias) {
   Plan plan;
   plan.elements = in.elements;
   plan.in_start = 0;
   plan.out_start = 0;
+  plan.bias_start = 0;
   plan.dims = in.dims;
   for (int i = 0; i < in.dims; ++i) {
     Loop& loop = plan.loops[i];
-    loop = {in.extents[i], in.strides[i], out.strides[i]};
+    loop = {in.extents[i], in.strides[i], out.strides[i], bias != nullptr ? bias->strides[i] : 0};
     if (!c_order && loop.out_stride < 0) {  // walk the output upwards
       plan.in_start += (loop.extent - 1) * loop.in_stride;
       plan.out_start += (loop.extent - 1) * loop.out_stride;
+      plan.bias_start += (loop.extent - 1) * loop.bias_stride;
       loop.in_stride = -loop.in_stride;
       loop.out_stride = -loop.out_stride;
+      loop.bias_stride = -loop.bias_stride;
     }
   }
   if (!c_order) {
@@ -101,7 +122,7 @@ Plan MakePlan(const Layout& in, const Layout& out, bool c_order) {
               [](const Loop& a, const Loop& b) { return a.out_stride > b.out_stride; });
   }
 
-  // From the innermost outwards, each loop goes into the one inside it if that makes one longer run of both arrays.
+  // From the innermost outwards, each loop goes into the one inside it if that makes one longer run of all arrays.
   int kept = plan.dims;
   for (int i = plan.dims - 1; i >= 0; --i) {
     if (kept < plan.dims && CanMerge(plan.loops[i], plan.loops[kept])) {
@@ -125,6 +146,7 @@ Plan RowPlan(int64_t elements) {
   plan.elements = elements;
   plan.in_start = 0;
   plan.out_start = 0;
+  plan.bias_start = 0;
   plan.dims = 1;
   plan.loops[0] = {elements, 1, 1};
   return plan;

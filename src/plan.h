@@ -1,5 +1,5 @@
 // What is decided before any element is touched: what an array's shape and strides mean, and in which order of longest
-// possible runs to walk over two arrays. Pure: reads no element.
+// possible runs to walk over arrays. Pure: reads no element.
 #ifndef LEAKYRELU_SRC_PLAN_H_
 #define LEAKYRELU_SRC_PLAN_H_
 
@@ -30,24 +30,32 @@ leakyrelu_status ReadLayout(const leakyrelu_array& array, int64_t itemsize, Layo
 // True if index by index both have the same element.
 bool SameElements(const Layout& a, const Layout& b);
 
+// The layout of `bias`, an array of one dim, as an array of the shape of `array`, along whose `dim` it runs. The lengths
+// are the same, and `array` has an element.
+leakyrelu_status ReadBiasLayout(const leakyrelu_array& bias, const leakyrelu_array& array, int32_t dim,
+                                int64_t itemsize, Layout* layout);
+
 struct Loop {
   int64_t extent;
-  int64_t in_stride;  // in elements, like out_stride
+  int64_t in_stride;  // in elements, like the others
   int64_t out_stride;
+  int64_t bias_stride = 0;
 };
 
-// Nested loops over two arrays of one shape, outermost first, at least one.
+// Nested loops over two or three arrays of one shape, outermost first, at least one.
 struct Plan {
   int64_t elements;
   int64_t in_start;  // offset from the array's address to the first element visited, in elements
   int64_t out_start;
+  int64_t bias_start;
   int dims;
   Loop loops[kMaxDims];
 };
 
-// Merges dims wherever both arrays allow it. With `c_order` elements are visited in C order of the shape, as a mask
-// needs; else in the output's order of memory. Both layouts have the same shape and at least one element.
-Plan MakePlan(const Layout& in, const Layout& out, bool c_order);
+// Merges dims wherever all arrays allow it. With `c_order` elements are visited in C order of the shape, as a mask
+// needs; else in the output's order of memory. All layouts have the same shape and at least one element; `bias` may be
+// null.
+Plan MakePlan(const Layout& in, const Layout& out, bool c_order, const Layout* bias = nullptr);
 
 // What MakePlan gives for contiguous arrays.
 Plan RowPlan(int64_t elements);

@@ -72,6 +72,14 @@ typedef LEAKYRELU_ENUM(leakyrelu_status){
     LEAKYRELU_ERROR_MISALIGNED = 19, /* this one and the next: cuda.h */
     LEAKYRELU_ERROR_CUDA = 20,
     LEAKYRELU_ERROR_MASK_BYTES = 21,
+    LEAKYRELU_ERROR_NULL_FUSED = 22, /* this one and those below: the fused functions */
+    LEAKYRELU_ERROR_SCALE_OVERFLOW = 23,
+    LEAKYRELU_ERROR_CLAMP = 24,
+    LEAKYRELU_ERROR_WITHIN = 25,
+    LEAKYRELU_ERROR_DIM = 26,
+    LEAKYRELU_ERROR_BIAS_DTYPE = 27,
+    LEAKYRELU_ERROR_BIAS_SHAPE = 28,
+    LEAKYRELU_ERROR_BIAS_OVERLAP = 29,
 } leakyrelu_status;
 
 /* A view of memory that the caller owns. Element (i0, i1, ...) lies at data + (i0 * strides[0] + i1 * strides[1] + ...)
@@ -120,6 +128,34 @@ LEAKYRELU_API leakyrelu_status leakyrelu_forward(const leakyrelu_array* x, const
 LEAKYRELU_API leakyrelu_status leakyrelu_backward(const leakyrelu_array* dy, const uint8_t* mask, size_t mask_bytes,
                                                   const leakyrelu_array* dx, double negative_slope,
                                                   const leakyrelu_executor* executor);
+
+/* What the fused functions do besides: a bias before LeakyReLU, a scale and a clamp behind it. */
+typedef struct leakyrelu_fused {
+  const leakyrelu_array* bias; /* one dim, x's dtype, as long as x's dim `dim`, any stride; NULL: none */
+  int32_t dim;                 /* along which the bias runs, from 0 on; not looked at without a bias */
+  double scale;                /* any value, in the bounds of negative_slope; 1: none */
+  double clamp;                /* 0 or more, in the same bounds; INFINITY: none */
+} leakyrelu_fused;
+
+/* t = x + bias;  v = (t > 0 ? t : t * negative_slope) * scale;  y = v, but clamp or -clamp where v is beyond them.
+ * Each step is rounded; float16 and bfloat16 are widened to float32, computed there and rounded once, at the end.
+ *
+ * mask            as of leakyrelu_forward, but its bits are t > 0.
+ * within          a second mask, of as many bytes: -clamp <= v <= clamp (false for NaN). To be given with a clamp and a
+ *                 mask, and else NULL; anything else is LEAKYRELU_ERROR_WITHIN.
+ * x, y            y may hold the same elements as x, but none of the bias. Neither may be NULL. */
+LEAKYRELU_API leakyrelu_status leakyrelu_fused_forward(const leakyrelu_array* x, const leakyrelu_array* y,
+                                                       const leakyrelu_fused* fused, double negative_slope,
+                                                       uint8_t* mask, uint8_t* within, size_t mask_bytes,
+                                                       const leakyrelu_executor* executor);
+
+/* h = (within ? dy : 0) * scale;  dx = t > 0 ? h : h * negative_slope, rounded as above, with both masks from
+ * leakyrelu_fused_forward. The bias of `fused` is not looked at: its gradient is the sum of dx over all dims but its
+ * own. dx may hold the same elements as dy. Linear in dy, so this is its own derivative. */
+LEAKYRELU_API leakyrelu_status leakyrelu_fused_backward(const leakyrelu_array* dy, const uint8_t* mask,
+                                                        const uint8_t* within, size_t mask_bytes,
+                                                        const leakyrelu_array* dx, const leakyrelu_fused* fused,
+                                                        double negative_slope, const leakyrelu_executor* executor);
 
 /* ceil(elements / 8): the bytes of a mask. 0 for a negative count. */
 LEAKYRELU_API size_t leakyrelu_mask_bytes(int64_t elements);

@@ -271,7 +271,7 @@ def _traced(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) 
         and input.requires_grad
         and torch.is_grad_enabled()
         and not _is_exporting()
-        and all(type(mode) is DeviceContext for mode in _get_current_function_mode_stack())
+        and all(type(mode) is DeviceContext for mode in _get_current_function_mode_stack())  # type: ignore[no-untyped-call]
         and isinstance(negative_slope, int | float)
         and negative_slope >= 0
     ):

@@ -128,6 +128,71 @@ inline uint64_t Forward(DType dtype, uint64_t x, double slope) {
   return IsPositive(dtype, x) ? x : Scale(dtype, x, slope);
 }
 
+// ---- The fused operation, step by step in the type that the dtype is computed in
+
+// What each step gives, with the number computed on.
+template <typename T>
+struct FusedSteps {
+  T y;
+  bool positive;
+  bool within;
+};
+
+template <typename T>
+FusedSteps<T> FusedIn(T x, T bias, double slope, double scale, double clamp) {
+  volatile T t = x;
+  t = t + bias;
+  const bool positive = t > 0;
+  volatile T v = t;
+  if (!positive) v = v * static_cast<T>(slope);
+  v = v * static_cast<T>(scale);
+  const T limit = static_cast<T>(clamp);
+  const bool within = v >= -limit && v <= limit;
+  T y = v;
+  if (y > limit) y = limit;
+  if (y < -limit) y = -limit;
+  return {y, positive, within};
+}
+
+template <typename T>
+T FusedGradientIn(T dy, bool positive, bool within, double slope, double scale) {
+  volatile T h = within ? dy : T{0};
+  h = h * static_cast<T>(scale);
+  if (!positive) h = h * static_cast<T>(slope);
+  return h;
+}
+
+inline float AsFloat(DType dtype, uint64_t bits) {
+  if (dtype == DType::kFloat32) return std::bit_cast<float>(static_cast<uint32_t>(bits));
+  return static_cast<float>(Decode(dtype, bits));
+}
+
+inline uint64_t FromFloat(DType dtype, float value) {
+  return dtype == DType::kFloat32 ? std::bit_cast<uint32_t>(value) : EncodeNarrow(dtype, value);
+}
+
+struct FusedResult {
+  uint64_t y;
+  bool positive;
+  bool within;
+};
+
+inline FusedResult FusedForward(DType dtype, uint64_t x, uint64_t bias, double slope, double scale, double clamp) {
+  if (dtype == DType::kFloat64) {
+    const auto steps = FusedIn(std::bit_cast<double>(x), std::bit_cast<double>(bias), slope, scale, clamp);
+    return {std::bit_cast<uint64_t>(steps.y), steps.positive, steps.within};
+  }
+  const auto steps = FusedIn(AsFloat(dtype, x), AsFloat(dtype, bias), slope, scale, clamp);
+  return {FromFloat(dtype, steps.y), steps.positive, steps.within};
+}
+
+inline uint64_t FusedBackward(DType dtype, uint64_t dy, bool positive, bool within, double slope, double scale) {
+  if (dtype == DType::kFloat64) {
+    return std::bit_cast<uint64_t>(FusedGradientIn(std::bit_cast<double>(dy), positive, within, slope, scale));
+  }
+  return FromFloat(dtype, FusedGradientIn(AsFloat(dtype, dy), positive, within, slope, scale));
+}
+
 // What a test asks of a result: bit for bit the expected one, but any NaN for a NaN.
 inline bool Same(DType dtype, uint64_t a, uint64_t b) { return a == b || (IsNaN(dtype, a) && IsNaN(dtype, b)); }
 
