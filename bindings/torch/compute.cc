@@ -18,6 +18,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <limits>
 #include <vector>
 
 #include "allocator.h"
@@ -57,8 +58,8 @@ struct View {
 
 // Input and output of a call, both with their dims in `order`.
 struct Operands {
-  Operands(const at::Tensor& input, const at::Tensor& output, const Order& order)
-      : as_one_dim(order.empty() && input.is_contiguous() && output.is_contiguous()),
+  Operands(const at::Tensor& input, const at::Tensor& output, const Order& order, bool may_be_one_dim = true)
+      : as_one_dim(may_be_one_dim && order.empty() && input.is_contiguous() && output.is_contiguous()),
         // The output's memory first: asking for it gives a tensor that is copied on write memory of its own.
         out(output, output.data_ptr(), order, as_one_dim),
         in(input, input.const_data_ptr(), order, as_one_dim) {}
@@ -67,6 +68,8 @@ struct Operands {
   View out;
   View in;
 };
+
+constexpr double kNoClamp = std::numeric_limits<double>::infinity();
 
 // Below as many elements the core keeps to one thread anyway, and asking torch for its number takes longer than they
 // do.
@@ -222,7 +225,40 @@ void Backward(const at::Tensor& grad, const at::Tensor& mask, const at::Tensor& 
   Check(leakyrelu_backward(&in, bits(), mask_bytes, &out, slope, &executor), in, mask_bytes);
 }
 
-at::Tensor BackwardComposed(const at::Tensor& grad, const at::Tensor& mask, double slope, const Order& order) {
+void FusedForward(const at::Tensor& input, const at::Tensor& bias, int64_t dim, const at::Tensor& output,
+                  const FusedNumbers& numbers, const at::Tensor& mask, const at::Tensor& within, const Order& order) {
+  const Operands arrays(input, output, order, /*may_be_one_dim=*/!bias.defined());
+  const leakyrelu_array &in = arrays.in.array, &out = arrays.out.array;
+  leakyrelu_array bias_array{};
+  leakyrelu_fused fused{nullptr, 0, numbers.scale, numbers.clamp.value_or(kNoClamp)};
+  if (bias.defined()) {
+    bias_array = {const_cast<void*>(bias.const_data_ptr()), DType(bias), 1, bias.sizes().data(), bias.strides().data()};
+    fused.bias = &bias_array;
+    fused.dim = static_cast<int32_t>(order.empty() ? dim : std::ranges::find(order, dim) - order.begin());
+  }
+  const auto bits = [](const at::Tensor& m) { return m.defined() ? static_cast<uint8_t*>(m.data_ptr()) : nullptr; };
+  const size_t mask_bytes = mask.defined() ? static_cast<size_t>(mask.numel()) : 0;
+  const leakyrelu_executor executor = Threads(input.numel());
+  Check(leakyrelu_fused_forward(&in, &out, &fused, numbers.slope, bits(mask), bits(within), mask_bytes, &executor), in,
+        mask_bytes);
+}
+
+void FusedBackward(const at::Tensor& grad, const at::Tensor& mask, const at::Tensor& within, const at::Tensor& result,
+                   double slope, double scale, const Order& order) {
+  const Operands arrays(grad, result, order);
+  const leakyrelu_array &in = arrays.in.array, &out = arrays.out.array;
+  // The core is told whether there is a clamp, not where: the bits say what that did.
+  const leakyrelu_fused fused{nullptr, 0, scale, within.defined() ? 0.0 : kNoClamp};
+  const auto bits = [](const at::Tensor& m) {
+    return m.defined() ? static_cast<const uint8_t*>(m.const_data_ptr()) : nullptr;
+  };
+  const size_t mask_bytes = static_cast<size_t>(mask.numel());
+  const leakyrelu_executor executor = Threads(grad.numel());
+  Check(leakyrelu_fused_backward(&in, bits(mask), bits(within), mask_bytes, &out, &fused, slope, &executor), in,
+        mask_bytes);
+}
+
+at::Tensor Unpacked(const at::Tensor& mask, const at::Tensor& grad, const Order& order) {
   c10::SymDimVector sizes;
   std::vector<int64_t> inverse(order.size());
   for (size_t i = 0; i < order.size(); ++i) {
@@ -231,9 +267,12 @@ at::Tensor BackwardComposed(const at::Tensor& grad, const at::Tensor& mask, doub
   }
   const at::Tensor shifts = at::arange(8, mask.options());
   const at::Tensor bits = mask.unsqueeze(-1).bitwise_right_shift(shifts).bitwise_and(1).to(at::kBool);
-  at::Tensor positive = bits.reshape(-1).narrow_symint(0, 0, grad.sym_numel());
-  positive = order.empty() ? positive.view_symint(grad.sym_sizes()) : positive.view_symint(sizes).permute(inverse);
-  return at::where(positive, grad, grad.mul(slope));
+  const at::Tensor positive = bits.reshape(-1).narrow_symint(0, 0, grad.sym_numel());
+  return order.empty() ? positive.view_symint(grad.sym_sizes()) : positive.view_symint(sizes).permute(inverse);
+}
+
+at::Tensor BackwardComposed(const at::Tensor& grad, const at::Tensor& mask, double slope, const Order& order) {
+  return at::where(Unpacked(mask, grad, order), grad, grad.mul(slope));
 }
 
 c10::SymInt SymMaskBytes(const c10::SymInt& elements) { return (elements + 7) / 8; }

@@ -4,6 +4,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
+
 namespace leakyrelu::tensors {
 
 // The order of dims, outermost first, in which a mask counts elements. Empty: as they are (C order). A mask in the
@@ -29,6 +31,25 @@ at::Tensor EmptyInOrder(const at::Tensor& grad, const Order& order);
 // result = the gradient of the input. As Forward; `order` is the mask's.
 void Backward(const at::Tensor& grad, const at::Tensor& mask, const at::Tensor& result, double slope,
               const Order& order);
+
+// The fused operation's numbers.
+struct FusedNumbers {
+  double slope;
+  double scale;
+  std::optional<double> clamp;
+};
+
+// output = the fused operation of `input`, with `bias` (may be undefined) along `dim` of it; mask = t > 0 (may be
+// undefined) and, where there is a clamp, within. As Forward, on the CPU.
+void FusedForward(const at::Tensor& input, const at::Tensor& bias, int64_t dim, const at::Tensor& output,
+                  const FusedNumbers& numbers, const at::Tensor& mask, const at::Tensor& within, const Order& order);
+
+// result = the gradient of the input of it. As Backward, on the CPU; `within` is undefined where there is no clamp.
+void FusedBackward(const at::Tensor& grad, const at::Tensor& mask, const at::Tensor& within, const at::Tensor& result,
+                   double slope, double scale, const Order& order);
+
+// The mask's bits as a tensor of bool of the gradient's shape.
+at::Tensor Unpacked(const at::Tensor& mask, const at::Tensor& grad, const Order& order);
 
 // The gradient of the input for every other kind of tensor, composed of differentiable torch operations.
 at::Tensor BackwardComposed(const at::Tensor& grad, const at::Tensor& mask, double slope, const Order& order);

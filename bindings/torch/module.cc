@@ -152,13 +152,15 @@ PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "leakyrelu._torch", nullptr, -1, methods, nullptr, nullptr, nullptr, nullptr};
 
 // The Python type of a result's grad_fn; without one it would be the nameless CppFunction.
-PyObject* MakeNodeType() {
-  static PyTypeObject type = {PyVarObject_HEAD_INIT(nullptr, 0)};
-  torch::autograd::_initFunctionPyTypeObject(type, "LeakyReluMaskBackward", /*function_properties=*/nullptr,
+PyObject* MakeNodeType(PyTypeObject& type, const char* name, const std::type_info& node) {
+  torch::autograd::_initFunctionPyTypeObject(type, name, /*function_properties=*/nullptr,
                                              /*function_methods=*/nullptr);
-  torch::autograd::registerCppFunction(NodeType(), &type);
+  torch::autograd::registerCppFunction(node, &type);
   return reinterpret_cast<PyObject*>(&type);
 }
+
+PyTypeObject mask_node_type = {PyVarObject_HEAD_INIT(nullptr, 0)};
+PyTypeObject fused_node_type = {PyVarObject_HEAD_INIT(nullptr, 0)};
 
 }  // namespace
 }  // namespace leakyrelu::tensors
@@ -167,7 +169,12 @@ PyObject* MakeNodeType() {
 PyMODINIT_FUNC PyInit__torch() {
   PyObject* module = PyModule_Create(&leakyrelu::tensors::definition);
   if (module == nullptr) return nullptr;
-  if (PyModule_AddObjectRef(module, "LeakyReluMaskBackward", leakyrelu::tensors::MakeNodeType()) != 0 ||
+  using namespace leakyrelu::tensors;
+  const auto add_node = [module](PyTypeObject& type, const char* name, const std::type_info& node) {
+    return PyModule_AddObjectRef(module, name, MakeNodeType(type, name, node)) == 0;
+  };
+  if (!add_node(mask_node_type, "LeakyReluMaskBackward", NodeType()) ||
+      !add_node(fused_node_type, "FusedLeakyReluBackward", FusedNodeType()) ||
       PyModule_AddObjectRef(module, "HAS_CUDA", leakyrelu::tensors::HasCuda() ? Py_True : Py_False) != 0) {
     Py_DECREF(module);
     return nullptr;

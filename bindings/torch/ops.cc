@@ -4,19 +4,15 @@
 
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/VariableTypeUtils.h>
-#include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
-#include <torch/csrc/autograd/saved_variable.h>
-#include <torch/csrc/dynamo/compiled_autograd.h>
 #include <torch/library.h>
 
-#include <memory>
 #include <mutex>
-#include <type_traits>
 #include <utility>
 
 #include "compute.h"
 #include "leakyrelu/torch.hpp"
+#include "node.h"
 #include "plain.h"
 
 namespace leakyrelu::tensors {
@@ -25,10 +21,6 @@ namespace {
 namespace ag = ::torch::autograd;
 
 at::Tensor DifferentiableBackward(const at::Tensor& grad, const at::Tensor& mask, double slope, const Order& order);
-
-// Not ag::isFwGradDefined, whose std::optional copies the tensor: for one that Python holds, torch takes the GIL for
-// that.
-bool HasTangent(const at::Tensor& tensor) { return tensor._fw_grad(/*level=*/0).defined(); }
 
 // The backward of LeakyReLU, kept as a mask and a slope. It is linear in the gradient, so the node of its own backward
 // is of the same class and has the same mask.
@@ -50,27 +42,14 @@ class LeakyReluMaskBackward : public ag::Node {
     args.collect(OrderAsInts());
   }
 
-  // Compiled autograd traces a function of (gradients, saved values) when their shapes are not known yet.
   ag::variable_list apply_with_saved(const ag::variable_list& grads, ag::SwapSavedVariables& saved) override {
-    namespace dynamo = ::torch::dynamo::autograd;
-    using OutputMetadata = std::vector<std::optional<ag::InputMetadata>>;
-
     saved.before(mask_);
-    dynamo::PackedArgs packed;
+    ::torch::dynamo::autograd::PackedArgs packed;
     packed.pack(mask_.unpack());
     packed.pack(slope_);
     packed.pack(OrderAsInts());
     saved.after(mask_);
-
-    std::vector<at::TypePtr> schema;
-    for (const c10::IValue& value : packed.vec()) {
-      schema.push_back(value.isTensor() ? at::TypePtr(at::TensorType::get()) : value.type());
-    }
-    const auto& python = dynamo::getPyCompilerInterface();
-    const std::string function = python->bind_function(saved.get_py_compiler(), name(), ApplyPacked, std::move(schema),
-                                                       /*is_custom_function=*/true, /*is_traceable=*/true);
-    return python->call_function(saved.get_py_compiler(), "apply_functional", function, grads, packed.vec(),
-                                 dynamo::IValuePacker<OutputMetadata>::pack(dynamo::get_input_metadata(next_edges())));
+    return CallPacked(*this, grads, saved, std::move(packed), ApplyPacked);
   }
 
  protected:
@@ -98,16 +77,6 @@ class LeakyReluMaskBackward : public ag::Node {
   double slope_;
   Order order_;
 };
-
-// A node in the pointer that this torch has for nodes: 2.11 has a std::shared_ptr, 2.13 one of its own.
-template <class Node, class... Arguments>
-auto NodePointer(Arguments&&... arguments) {
-  if constexpr (std::is_base_of_v<c10::intrusive_ptr_target, Node>) {
-    return c10::make_intrusive<Node>(std::forward<Arguments>(arguments)...);
-  } else {
-    return std::shared_ptr<Node>(new Node(std::forward<Arguments>(arguments)...), [](Node* node) { deleteNode(node); });
-  }
-}
 
 auto MakeNode(const at::Tensor& input, const at::Tensor& mask, double slope, const Order& order) {
   return NodePointer<LeakyReluMaskBackward>(mask, slope, order, ag::collect_next_edges(input));

@@ -19,6 +19,8 @@ void EagerLeakyReluInPlace(const at::Tensor& input, double slope);
 // The class of the results' grad_fn.
 const std::type_info& NodeType();
 
+const std::type_info& FusedNodeType();  // of the fused operation's
+
 // Whether tensors on CUDA devices are taken.
 bool HasCuda();
 

@@ -96,6 +96,10 @@ inline bool IsInference() {
          IsSubset(keys.excluded_, kIndifferent | c10::autograd_dispatch_keyset);
 }
 
+// Not ag::isFwGradDefined, whose std::optional copies the tensor: for one that Python holds, torch takes the GIL for
+// that.
+inline bool HasTangent(const at::Tensor& tensor) { return tensor._fw_grad(/*level=*/0).defined(); }
+
 // A mask as the core takes it.
 inline bool IsPlainMask(const at::Tensor& mask) {
   return HasPlainKeys(mask) && mask.scalar_type() == at::kByte && mask.dim() == 1 && mask.is_contiguous();

@@ -8,12 +8,14 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch._C import DispatchKey, DispatchKeySet
 
 from leakyrelu import _core
+from leakyrelu._torch_composed import composed
 
 HAS_CUDA = False
 
@@ -217,11 +219,15 @@ def _backward(grad: Tensor, mask: Tensor, slope: float, order: _Order, like_grad
 
     if type(grad) is Tensor and _can_take(grad) and type(mask) is Tensor and mask.is_cpu and mask.is_contiguous():
         return _apply(grad, work, slope, order) if _needs_gradient(grad) else work(grad)[0]
-    positive = (mask.unsqueeze(1) >> torch.arange(8, dtype=torch.uint8, device=mask.device)) & 1
-    positive = positive.reshape(-1)[: grad.numel()].to(torch.bool)
-    positive = _undo(order, positive.reshape([grad.shape[dim] for dim in order]))
-    result = torch.where(positive, grad, grad * slope)
+    result = torch.where(_unpacked(mask, grad, order), grad, grad * slope)
     return torch.empty_like(grad).copy_(result) if like_grad else result
+
+
+def _unpacked(mask: Tensor, grad: Tensor, order: _Order) -> Tensor:
+    """The mask's bits as a tensor of bool of the gradient's shape."""
+    bits = (mask.unsqueeze(1) >> torch.arange(8, dtype=torch.uint8, device=mask.device)) & 1
+    bits = bits.reshape(-1)[: grad.numel()].to(torch.bool)
+    return _undo(order, bits.reshape([grad.shape[dim] for dim in order]))
 
 
 def _undo(order: _Order, tensor: Tensor) -> Tensor:
@@ -231,6 +237,95 @@ def _undo(order: _Order, tensor: Tensor) -> Tensor:
 
 def _c_order(tensor: Tensor) -> _Order:
     return tuple(range(tensor.dim()))
+
+
+# ---- The fused operation
+
+
+class FusedLeakyReLU(torch.autograd.Function):
+    """In four steps, of which the bits are kept."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, input: Tensor, bias: Tensor | None, slope: float, scale: float, clamp: float | None, dim: int
+    ) -> Tensor:
+        t = _widened(input)
+        if bias is not None:
+            t = t + _along(_widened(bias), t, dim)
+        order = _c_order(t)
+        v, mask = torch.empty_like(t), torch.empty(0, dtype=torch.uint8)
+        if t.numel():
+            mask = torch.from_numpy(_core.leaky_relu_with_mask(_Array(t), slope, _Array(v))[1])
+        v = v * scale
+        within = None if clamp is None else torch.from_numpy(_packed((v >= -clamp) & (v <= clamp)))
+        ctx.save_for_backward(mask, within)
+        ctx.slope, ctx.scale, ctx.order, ctx.dim = slope, scale, order, None if bias is None else dim
+        ctx.set_materialize_grads(False)
+        return (v if clamp is None else v.clamp(-clamp, clamp)).to(input.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        (grad,) = grads
+        mask, within = ctx.saved_tensors
+        if grad is None:
+            return None, None, None, None, None, None
+        h = _widened(grad)
+        if within is not None:
+            h = torch.where(_unpacked(within, grad, ctx.order), h, torch.zeros((), dtype=h.dtype))
+        dx = _backward(h * ctx.scale, mask, ctx.slope, ctx.order, like_grad=True).to(grad.dtype)
+        others = [i for i in range(dx.dim()) if i != ctx.dim]
+        db = None if ctx.dim is None or not ctx.needs_input_grad[1] else dx.sum(others) if others else dx
+        return dx if ctx.needs_input_grad[0] else None, db, None, None, None, None
+
+
+_apply_fused: Callable[..., Tensor] = FusedLeakyReLU.apply
+FusedLeakyReluBackward: type = FusedLeakyReLU._backward_cls
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def _along(bias: Tensor, tensor: Tensor, dim: int) -> Tensor:
+    return bias.reshape([-1 if i == dim else 1 for i in range(tensor.dim())])
+
+
+def _packed(bits: Tensor) -> Any:
+    return np.packbits(bits.reshape(-1).numpy(), bitorder="little")
+
+
+def _fused_leaky_relu(
+    input: Tensor,
+    bias: Tensor | None = None,
+    negative_slope: float = 0.2,
+    scale: float = 2**0.5,
+    clamp: float | None = None,
+    dim: int = 1,
+) -> Tensor:
+    if not input.is_floating_point():
+        raise RuntimeError(f"fused_leaky_relu: input must be of a floating-point dtype, not {input.dtype}")
+    if clamp is not None and not clamp >= 0:
+        raise RuntimeError(f"fused_leaky_relu: clamp must be 0 or more, or None, not {clamp}")
+    if clamp == float("inf"):
+        clamp = None
+    if bias is not None:
+        if input.dim() == 0:
+            raise RuntimeError("fused_leaky_relu: input has no dims, so it can have no bias along one")
+        length = input.size(dim)  # its IndexError
+        dim %= input.dim()
+        if bias.dim() != 1 or len(bias) != length:
+            raise RuntimeError(
+                f"fused_leaky_relu: bias must have one dim of {length}, as dim {dim} of input has, "
+                f"not the shape {list(bias.shape)}"
+            )
+        if bias.device != input.device:
+            raise RuntimeError(
+                f"fused_leaky_relu: bias is on {bias.device}, input on {input.device}; they must be on the same device"
+            )
+        bias = bias.to(input.dtype)
+    if not all(type(t) in (Tensor, torch.nn.Parameter) and _can_take(t) for t in (input, bias) if t is not None):
+        return composed(input, bias, negative_slope, scale, clamp, dim)
+    return _apply_fused(input, bias, negative_slope, scale, clamp, dim)
 
 
 # ---- The operators
@@ -280,6 +375,12 @@ for _schema, _function, _tags in (
     ("leaky_relu_(Tensor(a!) self, Scalar negative_slope=0.01) -> Tensor(a!)", _leaky_relu_, _pointwise),
     ("leaky_relu_with_mask(Tensor self, Scalar negative_slope=0.01) -> (Tensor, Tensor)", _leaky_relu_with_mask, ()),
     ("leaky_relu_backward(Tensor grad, Tensor mask, Scalar negative_slope=0.01) -> Tensor", _leaky_relu_backward, ()),
+    (
+        "fused_leaky_relu(Tensor input, Tensor? bias=None, float negative_slope=0.2, float scale=1.4142135623730951, "
+        "float? clamp=None, int dim=1) -> Tensor",
+        _fused_leaky_relu,
+        (),
+    ),
 ):
     _library.define(_schema, tags=(torch.Tag.pt2_compliant_tag, *_tags))
     _library.impl(_schema.split("(")[0], _function, "CompositeImplicitAutograd")

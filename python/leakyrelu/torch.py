@@ -27,9 +27,12 @@ from leakyrelu import _torch_modules
 from leakyrelu._saved_bytes import SavedBytes, compared
 
 __all__ = [
+    "FusedLeakyReLU",
     "LeakyReLU",
     "SavedBytes",
+    "bias_act",
     "convert",
+    "fused_leaky_relu",
     "leaky_relu",
     "leaky_relu_",
     "patch",
@@ -55,6 +58,8 @@ def _in_python() -> Any:
 
 _torch: Any = _torch_modules.load(torch.__version__) or _in_python()
 _leaky_relu: Callable[..., Tensor] = _torch.leaky_relu
+
+from leakyrelu._torch_fused import FusedLeakyReLU, bias_act, fused_leaky_relu  # noqa: E402 (its operator is there now)
 
 # The operators on masks, for those who keep them themselves; see leakyrelu.leaky_relu_with_mask.
 leaky_relu_with_mask = torch.ops.leakyrelu.leaky_relu_with_mask
@@ -299,4 +304,5 @@ def _is_negative(negative_slope: object) -> bool:
 
 _torch.set_fallback(_fallback)
 _torch.set_default_device_mode(DeviceContext)
-torch.autograd.graph.Node.register(_torch.LeakyReluMaskBackward)  # as torch's own nodes are
+for _node in (_torch.LeakyReluMaskBackward, _torch.FusedLeakyReluBackward):
+    torch.autograd.graph.Node.register(_node)  # as torch's own nodes are

@@ -157,6 +157,15 @@ def growth_in_forward(case: Callable[[], Case]) -> tuple[int, int]:
     return theirs, ours
 
 
+@pytest.mark.slow  # the compiler takes minutes
+@pytest.mark.parametrize("case", [partial(patch_discriminator, 256), partial(hifigan, 100)], ids=["Patch", "HifiGan"])
+def test_compiled_keeps_less(case: Callable[[], Case]) -> None:
+    made = case()
+    saved = saved_bytes(torch.compile(made.model), made.input.clone().requires_grad_())
+    print(f"\n{type(made.model).__name__}, compiled:\n{saved}")  # docs/pytorch.md's second table
+    assert saved.ours < saved.torch
+
+
 @pytest.mark.parametrize(
     "case",
     [partial(hifigan, **SMALL_HIFIGAN), patch_discriminator],
