@@ -7,6 +7,7 @@
 #include <torch/library.h>
 
 #include <cmath>
+#include <limits>
 #include <mutex>
 #include <utility>
 
@@ -206,6 +207,10 @@ at::Tensor FusedLeakyRelu(const at::Tensor& input, const std::optional<at::Tenso
     TORCH_CHECK(bias.device() == input.device(), "fused_leaky_relu: bias is on ", bias.device(), ", input on ",
                 input.device(), "; they must be on the same device");
     bias = bias.to(input.scalar_type());  // as the StyleGAN ports do under autocast
+  }
+  // As torch's multiplication by a number does, and other than the core.
+  if (input.scalar_type() != at::kDouble && std::fabs(scale) > std::numeric_limits<float>::max()) {
+    scale = std::copysign(std::numeric_limits<double>::infinity(), scale);
   }
   const FusedNumbers numbers = {negative_slope, scale, clamp};
   if (!CanTakeOnCpu(input) || (bias.defined() && !CanTakeOnCpu(bias))) return Composed(input, bias, dim, numbers);

@@ -252,12 +252,10 @@ class FusedLeakyReLU(torch.autograd.Function):
         t = _widened(input)
         if bias is not None:
             t = t + _along(_widened(bias), t, dim)
-        order = _c_order(t)
-        v, mask = torch.empty_like(t), torch.empty(0, dtype=torch.uint8)
-        if t.numel():
-            mask = torch.from_numpy(_core.leaky_relu_with_mask(_Array(t), slope, _Array(v))[1])
+        order = _memory_order(t)
+        v, mask = _forward(slope, order, False, t)
         v = v * scale
-        within = None if clamp is None else torch.from_numpy(_packed((v >= -clamp) & (v <= clamp)))
+        within = None if clamp is None else _packed(((v >= -clamp) & (v <= clamp)).permute(order))
         ctx.save_for_backward(mask, within)
         ctx.slope, ctx.scale, ctx.order, ctx.dim = slope, scale, order, None if bias is None else dim
         ctx.set_materialize_grads(False)
@@ -272,7 +270,7 @@ class FusedLeakyReLU(torch.autograd.Function):
         h = _widened(grad)
         if within is not None:
             h = torch.where(_unpacked(within, grad, ctx.order), h, torch.zeros((), dtype=h.dtype))
-        dx = _backward(h * ctx.scale, mask, ctx.slope, ctx.order, like_grad=True).to(grad.dtype)
+        dx = _backward(h * ctx.scale, mask, ctx.slope, ctx.order).to(grad.dtype)
         others = [i for i in range(dx.dim()) if i != ctx.dim]
         db = None if ctx.dim is None or not ctx.needs_input_grad[1] else dx.sum(others) if others else dx
         return dx if ctx.needs_input_grad[0] else None, db, None, None, None, None
@@ -290,8 +288,8 @@ def _along(bias: Tensor, tensor: Tensor, dim: int) -> Tensor:
     return bias.reshape([-1 if i == dim else 1 for i in range(tensor.dim())])
 
 
-def _packed(bits: Tensor) -> Any:
-    return np.packbits(bits.reshape(-1).numpy(), bitorder="little")
+def _packed(bits: Tensor) -> Tensor:
+    return torch.from_numpy(np.packbits(bits.reshape(-1).numpy(), bitorder="little"))
 
 
 def _fused_leaky_relu(
@@ -323,9 +321,12 @@ def _fused_leaky_relu(
                 f"fused_leaky_relu: bias is on {bias.device}, input on {input.device}; they must be on the same device"
             )
         bias = bias.to(input.dtype)
-    if not all(type(t) in (Tensor, torch.nn.Parameter) and _can_take(t) for t in (input, bias) if t is not None):
-        return composed(input, bias, negative_slope, scale, clamp, dim)
-    return _apply_fused(input, bias, negative_slope, scale, clamp, dim)
+    if all(type(t) in (Tensor, torch.nn.Parameter) and _can_take(t) for t in (input, bias) if t is not None):
+        try:
+            return _apply_fused(input, bias, negative_slope, scale, clamp, dim)
+        except ValueError:  # by the core: a slope beyond float32, for which torch finds the words
+            pass
+    return composed(input, bias, negative_slope, scale, clamp, dim)
 
 
 # ---- The operators

@@ -528,6 +528,17 @@ def test_errors(error: type[Exception], message: str, call: Callable[[], object]
         call()
 
 
-def test_a_scale_too_large_for_float32_is_an_error() -> None:
-    with pytest.raises(RuntimeError, match=r"scale is too large for float32|without overflow"):
-        fused_leaky_relu(torch.ones(2, 3), None, 0.2, 1e39)
+@by_dtype
+def test_numbers_too_large_for_float32(dtype: torch.dtype) -> None:
+    """torch's multiplication takes them for infinite; its leaky_relu and its clamp refuse them."""
+    x = numbers((50,), dtype).requires_grad_()
+    dy = numbers((50,), dtype, seed=1)
+    for scale in (1e39, -1e39):
+        y, expected = fused_leaky_relu(x, None, 0.2, scale), four_operations(x, None, 0.2, scale)
+        assert_same(y.detach(), expected.detach())
+        assert_same(*(torch.autograd.grad(result, x, dy)[0] for result in (y, expected)))
+    if dtype != torch.float64:
+        with pytest.raises(RuntimeError):
+            fused_leaky_relu(x, None, 1e39)
+        with pytest.raises(RuntimeError):
+            fused_leaky_relu(x, None, clamp=1e39)
