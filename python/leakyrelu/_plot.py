@@ -50,7 +50,7 @@ def draw(slopes: Sequence[float], gradient: bool, file_format: str) -> bytes:
         axes.set(xlabel="input", ylabel="gradient" if gradient else "output", aspect="auto" if gradient else "equal")
         _draw_lines(axes, slopes, gradient, limit)
         # Empty but where steep slopes have the line at 1 low.
-        place = "best" if gradient and max(slopes) > 1 else "lower right"
+        place: Any = "best" if gradient and max(slopes) > 1 else "lower right"
         axes.legend(title="negative_slope" if len(slopes) > 1 else None, loc=place)
 
         small = [abs(slope) for slope in slopes if 0 < abs(slope) < _SMALL]
