@@ -732,7 +732,7 @@ def test_bench_prints_a_line_for_each_dtype_and_size() -> None:
     assert len(lines) == len(names)
     for line, (dtype, size) in zip(lines, names, strict=True):
         speed = r" +\d+\.\d GB/s"
-        assert re.fullmatch(rf"{dtype} +{size}{speed}({speed} \d+\.\d\d){{3}}", line), line
+        assert re.fullmatch(rf"{dtype} +{size}{speed}({speed} +\d+\.\d\d){{3}}", line), line
         assert len(line) == len(heading)
 
 
