@@ -120,5 +120,5 @@ def sizes(document: dict[str, Any]) -> Figure:
         lower.grid(alpha=0.3)
     if axes[0][0].lines:
         axes[0][0].legend(frameon=False, fontsize="small")
-    figure.suptitle("Black: the copies of as many bytes, which are the limit")
+    figure.suptitle("Black: the copies of as many bytes, which are the limit; grey: other libraries")
     return figure
