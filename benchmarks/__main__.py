@@ -1,4 +1,4 @@
-"""python -m benchmarks BUILD [--full]: measures, prints, and draws out/bench/sizes.png."""
+"""python -m benchmarks BUILD [--full]: measures, prints, and draws out/bench/speedup.svg and sizes.png."""
 
 import argparse
 import time
@@ -22,12 +22,13 @@ def main() -> None:
     console = Console() if Console().is_terminal else Console(width=_WIDTH)
     document = bench.run(arguments.build, arguments.full, console)
     OUT.mkdir(parents=True, exist_ok=True)
-    plots.draw(document).savefig(OUT / "sizes.png", dpi=130)
+    plots.speedup(document).savefig(OUT / "speedup.svg")
+    plots.sizes(document).savefig(OUT / "sizes.png", dpi=130)
     for table in report.tables(document):
         console.print(table.rich())
     for line in report.lines(document):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{time.monotonic() - start:.0f} s; time and bandwidth over size are drawn in {OUT / 'sizes.png'}")
+    console.print(f"{time.monotonic() - start:.0f} s; pictures: {OUT / 'speedup.svg'}, {OUT / 'sizes.png'}")
 
 
 if __name__ == "__main__":

@@ -69,8 +69,7 @@ def _on_threads(threads: int, sweep: bool) -> Iterator[Case]:
             yield Case(BACKWARD, elements, threads)
         if sweep or elements <= 100_000:
             yield Case(BACKWARD_OPERATOR, elements, threads)
-        if sweep or elements >= 10**7:
-            yield Case(FORWARD_AND_BACKWARD, elements, threads)
+        yield Case(FORWARD_AND_BACKWARD, elements, threads)
         yield Case(IN_PLACE, elements, threads, slope=SLOPE_IN_PLACE)
     for layout in LAYOUTS:
         yield Case(FORWARD, 10**6, threads, layout=layout)

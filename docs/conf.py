@@ -1,11 +1,15 @@
 """What Sphinx builds out/docs from, by `./dev docs`: these pages and the docstrings."""
 
 import re
+import sys
 from pathlib import Path
 
 import leakyrelu
 
 ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "docs"))
+
+import headers  # noqa: E402
 
 project = "leakyrelu"
 author = "The leakyrelu authors"
@@ -29,10 +33,14 @@ autodoc_typehints = "description"
 nitpicky = False
 
 
-def _to_files_that_are_not_pages(app: object, docname: str, source: list[str]) -> None:
-    """Links from the pages to files of the sources have nowhere to lead in the site; what they say stays."""
-    source[0] = re.sub(r"\[([^\]]+)\]\(\.\./(?!docs/)[^)]+\)", r"`\1`", source[0])
+def _of_the_sources(app: object, docname: str, source: list[str]) -> None:
+    """A link to a file of the sources has nowhere to lead in the site: what it says stays, and a header comes in whole
+    where its link is alone in a line."""
+    text = re.sub(
+        r"^\[[^\]]+\]\(\.\./(include/.+)\)$", lambda link: headers.page(ROOT / link[1]), source[0], flags=re.MULTILINE
+    )
+    source[0] = re.sub(r"\[([^\]]+)\]\(\.\./(?!docs/)[^)]+\)", r"`\1`", text)
 
 
 def setup(app: object) -> None:
-    app.connect("source-read", _to_files_that_are_not_pages)  # type: ignore[attr-defined]
+    app.connect("source-read", _of_the_sources)  # type: ignore[attr-defined]

@@ -53,9 +53,10 @@ def draw(x: NDArray[np.float32], y: NDArray[np.float32], path: Path) -> None:
             axis.spines[:].set_visible(False)
         row[0].set_ylabel(name)
     figure.colorbar(image, ax=axes, extend="both", label="standard deviations")
+    above = np.mean(x > 0)
     figure.suptitle(
-        f"LeakyReLU({NEGATIVE_SLOPE}): pixels above their mean (red) stay, "
-        f"those below (blue) shrink to {NEGATIVE_SLOPE:.0%}"
+        f"LeakyReLU({NEGATIVE_SLOPE}): the {above:.0%} of all {x.size} pixels above their mean (red) stay, "
+        f"the other {1 - above:.0%} (blue) shrink to {NEGATIVE_SLOPE:.0%}"
     )
     figure.savefig(path, dpi=150)
 

@@ -87,10 +87,28 @@ def test_the_two_commands_are_verbs_of_dev() -> None:
         assert re.search(rf"^ *{verb} ", verbs, re.MULTILINE)
 
 
+def anchors(page: Path) -> set[str]:
+    """What a link may name behind #, as GitHub and the site make it from headings."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_every_link_leads_somewhere() -> None:
     for page in (*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "RELEASING.md", ROOT / "SECURITY.md"):
-        for target in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+        text = page.read_text()
+        targets = re.findall(r"\]\((?!https?:)([^)]+)\)", text) + re.findall(r'src="(?!https?:)([^"]+)"', text)
+        for target in targets:
+            path, _, anchor = target.partition("#")
+            file = page.parent / path if path else page
+            assert file.exists(), f"{page.name}: {target}"
+            assert not anchor or anchor in anchors(file), f"{page.name}: {target}"
+
+
+def test_links_name_headings_as_readers_pages_do(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A vocoder: HiFi-GAN\n```bash\n# no heading\n```\n## `leakyrelu.h`\n")
+    assert anchors(page) == {"a-vocoder-hifi-gan", "leakyreluh"}
 
 
 def test_the_readme_is_short() -> None:

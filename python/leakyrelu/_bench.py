@@ -82,7 +82,7 @@ def line(row: Row) -> str:
     """GB/s, and behind it the part of the copy's speed."""
     size = f"{row.size >> 20} MiB" if row.size >= 1 << 20 else f"{row.size >> 10} KiB"
     copy, *speeds = row.speeds.values()
-    functions = "".join(f"{speed / 1e9:>7.1f} GB/s {speed / copy:.2f}" for speed in speeds)
+    functions = "".join(f"{speed / 1e9:>6.1f} GB/s {speed / copy:>5.2f}" for speed in speeds)
     return f"{row.dtype:<10}{size:>8}{copy / 1e9:>7.1f} GB/s{functions}"
 
 

@@ -88,9 +88,9 @@ def apply(source: Path, target: Path, negative_slope: float, mask: Path | None) 
 )
 @click.option("--gradient", is_flag=True, help="Draw the gradient instead of the function.")
 def plot(target: Path, slopes: tuple[float, ...], gradient: bool) -> None:
-    """Draw LeakyReLU for x from -7 to 7 into OUT, a .png or .svg file (leakyrelu.png).
+    """Draw LeakyReLU for x from -7 to 7, or the step in its gradient, into OUT, a .png or .svg file.
 
-    Needs matplotlib: pip install 'leakyrelu[cli,plot]'
+    ReLU is dashed. OUT is leakyrelu.png unless given. Needs matplotlib: pip install 'leakyrelu[cli,plot]'
     """
     file_format = target.suffix.lower().removeprefix(".")
     if file_format not in ("png", "svg"):
@@ -105,7 +105,8 @@ def plot(target: Path, slopes: tuple[float, ...], gradient: bool) -> None:
     _hold_signals()
     with _apply.replacing(target) as (file,):
         file.write(picture)
-    _say(f"wrote {target}: {'the gradient' if gradient else 'LeakyReLU'} for x from -7 to 7")
+    what, limit = ("the gradient", _plot.GRADIENT_LIMIT) if gradient else ("LeakyReLU", _plot.LIMIT)
+    _say(f"wrote {target}: {what} for x from {-limit:g} to {limit:g}, ReLU dashed")
 
 
 @cli.command(

@@ -392,8 +392,9 @@ def test_durations_have_three_digits() -> None:
 
 @pytest.mark.parametrize("document", [canned_document(), empty_document()], ids=["canned", "empty"])
 def test_everything_is_printed(tmp_path: Path, document: dict[str, Any]) -> None:
-    plots.draw(document).savefig(tmp_path / "sizes.png")
-    assert (tmp_path / "sizes.png").read_bytes().startswith(b"\x89PNG")
+    for draw in (plots.speedup, plots.sizes):
+        draw(document).savefig(tmp_path / "picture.png")
+        assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
     lines = list(report.lines(document))
     assert lines == ["processor: one of many", "Without onnxruntime: it was not there", "A note"]
     for table in report.tables(document):
@@ -403,3 +404,17 @@ def test_everything_is_printed(tmp_path: Path, document: dict[str, Any]) -> None
 
 def test_the_picture_has_a_style_for_every_side() -> None:
     assert set(plots.STYLES) == set(report.RIVALS) | set(report.RIVALS.values()) | {peers.OURS_OUT}
+
+
+def test_the_picture_of_speed_has_torchs_time_over_ours_and_the_caches() -> None:
+    document = canned_document()
+    document["machine"]["caches"] = "L1 data 32K, L1 instruction 32K, L2 unified 1024K, L3 unified 32768K"
+    document["cases"].append(result_of(Case(cases.FORWARD, 10, 1), {peers.TORCH: [9.0], peers.OURS_TORCH: [1.0]}))
+    document["cases"].append(result_of(Case(cases.IN_PLACE, 10, 2), {peers.TORCH: [1.0]}))
+    (axes,) = plots.speedup(document).axes
+    lines = {line.get_label(): line for line in axes.lines}
+    assert lines[cases.FORWARD].get_xydata().tolist() == [[2, 4], [cases.HUGE, 2]], "all threads, contiguous"
+    assert cases.IN_PLACE not in lines, "torch's alone"
+    assert [text.get_text().strip() for text in axes.texts] == ["L1", "L2", "L3"]
+    assert plots.filled_caches(document["machine"]["caches"]) == {"L1": 1 << 12, "L2": 1 << 17, "L3": 1 << 22}
+    assert plots.filled_caches("?") == {}

@@ -60,6 +60,25 @@ def test_find_package(prefix: Path, tmp_path: Path) -> None:
     assert run(tmp_path / "program_cpp") == "C++ works\n"
 
 
+@pytest.mark.parametrize("library", ["static"], indirect=True)
+@pytest.mark.parametrize(
+    ("name", "output"),
+    [
+        ("quickstart_c", r"y +-0.2 -0 0.5 3\ndy/dx 0.1 0.1 1 1\n"),
+        ("quickstart", r"LeakyReLU\(0.1\) on 2 numbers\n(.+\n)+\n.* 3 bytes of mask instead of 96 of input\n(.+\n)+"),
+        ("eigen", r"the same as Eigen: part 1, whole 1, gradient 1, span 1\n"),
+    ],
+)
+def test_examples_do_what_they_say(prefix: Path, name: str, output: str) -> None:
+    build = ROOT / "build/release"  # which the prefix is installed from
+    run("cmake", "--preset", "release", "-DLEAKYRELU_EXAMPLES=ON")
+    run("cmake", "--build", build)
+    program = build / "examples" / name
+    if name == "eigen" and "Eigen3_DIR:PATH=Eigen3_DIR-NOTFOUND" in (build / "CMakeCache.txt").read_text():
+        pytest.skip("there is no Eigen here")
+    assert re.fullmatch(output, run(program))
+
+
 @pytest.mark.parametrize(
     ("compiler", "source", "output"),
     [

@@ -4,7 +4,6 @@ import copy
 import ctypes
 import gc
 import multiprocessing
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -12,13 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-os.environ["HF_HUB_OFFLINE"] = "1"
-
 import pytest
+import real_models
 import torch
-from monai.networks.nets import DynUNet, PatchDiscriminator
 from torch import Tensor, nn
-from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
 import leakyrelu.torch
 from leakyrelu._saved_bytes import recorded
@@ -36,15 +32,11 @@ class Case(NamedTuple):
 
 
 def hifigan(frames: int = 48, **config: Any) -> Case:
-    torch.manual_seed(0)
-    model = SpeechT5HifiGan(SpeechT5HifiGanConfig(**config))
-    return Case(model, torch.randn(1, frames, model.config.model_in_dim), 0.57)
+    return Case(*real_models.hifigan(frames, **config), 0.57)
 
 
 def patch_discriminator(size: int = 192) -> Case:
-    torch.manual_seed(0)
-    model = PatchDiscriminator(spatial_dims=2, channels=64, in_channels=3)
-    return Case(model, torch.randn(2, 3, size, size), 0.65)
+    return Case(*real_models.patch_discriminator(size), 0.65)
 
 
 # A quarter of the default's channels.
@@ -120,7 +112,7 @@ def test_same_bits_from_less_memory(case: Callable[[], Case], way: Way) -> None:
     assert_same_bits(ours.outputs, theirs.outputs)
     assert_same_bits(ours.gradients, theirs.gradients)
     saved = saved_bytes(made.model, made.input.clone().requires_grad_())
-    print(f"\n{saved}")  # README's table
+    print(f"\n{saved}")  # the table of docs/pytorch.md
     assert (saved.torch, saved.ours) == (theirs.kept, ours.kept)
     assert saved.ratio <= made.limit
 
@@ -191,22 +183,14 @@ def mask_bytes(model: nn.Module, x: Tensor) -> int:
 @pytest.mark.parametrize("way", [by_patched, by_convert])
 def test_in_place_before_a_layer_that_keeps_its_input(way: Way) -> None:
     """Natively the input's memory is the result's, which the convolution behind keeps anyway."""
-    torch.manual_seed(0)
-    model = DynUNet(
-        spatial_dims=2,
-        in_channels=1,
-        out_channels=2,
-        kernel_size=[3, 3, 3],
-        strides=[1, 2, 2],
-        upsample_kernel_size=[2, 2],
-    )
+    model, x = real_models.dyn_unet(96)
     assert all(m.inplace for m in model.modules() if isinstance(m, nn.LeakyReLU))
-    case = Case(model, torch.randn(2, 1, 96, 96), 1.0)
+    case = Case(model, x, 1.0)
     theirs, ours = step(case, native), step(case, way)
     assert_same_bits(ours.outputs, theirs.outputs)
     assert_same_bits(ours.gradients, theirs.gradients)
     saved = saved_bytes(model, case.input.clone().requires_grad_())
-    print(f"\n{saved}")  # README's table
+    print(f"\n{saved}")  # the table of docs/pytorch.md
     assert (saved.torch, saved.ours) == (theirs.kept, ours.kept)
     assert ours.kept == theirs.kept + mask_bytes(copy.deepcopy(model), case.input)
 

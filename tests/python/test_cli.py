@@ -605,26 +605,64 @@ def test_plot_draws(tmp_path: Path, name: str, options: list[str]) -> None:
 
 
 def test_plot_says_what_it_drew(tmp_path: Path) -> None:
-    assert run("plot", "a.svg", cwd=tmp_path).stdout == "wrote a.svg: LeakyReLU for x from -7 to 7\n"
-    assert run("plot", "a.svg", "--gradient", cwd=tmp_path).stdout == "wrote a.svg: the gradient for x from -7 to 7\n"
+    pytest.importorskip("matplotlib")
+    for options, what in ([], "LeakyReLU for x from -7 to 7"), (["--gradient"], "the gradient for x from -2 to 2"):
+        result = run("plot", "a.svg", *options, cwd=tmp_path)
+        assert result.stdout == f"wrote a.svg: {what}, ReLU dashed\n"
 
 
-def test_plot_draws_the_values_of_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+def drawn(monkeypatch: pytest.MonkeyPatch, slopes: list[float], gradient: bool) -> Any:
+    """The picture's axes."""
     figures = pytest.importorskip("matplotlib.figure")
     from leakyrelu import _plot
 
-    drawn: list[Any] = []
-    monkeypatch.setattr(figures.Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
-    for gradient in (False, True):
-        _plot.draw([0.25], gradient, "png")
-        axes = drawn.pop().axes[0]
-        lines = [line.get_xydata() for line in axes.lines if len(line.get_xdata()) > 2]
-        x, y = np.concatenate(lines).T
-        assert (x.min(), x.max()) == (-7, 7)
-        assert axes.get_aspect() == 1
-        expected = np.where(x > 0, 1, 0.25) if gradient else np.where(x > 0, x, x * 0.25)
-        assert (y == expected).all()
-        assert [line[:, 0].min() > 0 for line in lines] == [False, True], "no line across 0"
+    seen: list[Any] = []
+    monkeypatch.setattr(figures.Figure, "savefig", lambda figure, *_, **__: seen.append(figure))
+    _plot.draw(slopes, gradient, "png")
+    return seen.pop().axes[0]
+
+
+def curves(axes: Any, dashed: bool) -> Array:
+    """The x and y of all lines, in the order of x; none is drawn across 0."""
+    lines = [line for line in axes.lines if len(line.get_xdata()) > 2 and (line.get_linestyle() == "--") == dashed]
+    assert [line.get_xdata().min() > 0 for line in lines] == [False, True], "no line across 0"
+    points: Array = np.concatenate([line.get_xydata() for line in lines]).T
+    return points
+
+
+@pytest.mark.parametrize("slope", [0.25, 0.01, -0.5, 20.0])
+@pytest.mark.parametrize("gradient", [False, True])
+def test_plot_draws_the_values_of_the_library_and_relu(
+    monkeypatch: pytest.MonkeyPatch, slope: float, gradient: bool
+) -> None:
+    axes = drawn(monkeypatch, [slope], gradient)
+    for dashed, factor in ((False, slope), (True, 0.0)):
+        x, y = curves(axes, dashed)
+        assert (x.min(), x.max()) == axes.get_xlim() == ((-2, 2) if gradient else (-7, 7))
+        assert (y == (np.where(x > 0, 1, factor) if gradient else np.where(x > 0, x, x * factor))).all()
+        if gradient:
+            low, high = axes.get_ylim()
+            assert low < y.min() <= y.max() < high, "all of it"
+            assert high - low < 1.2 * (max(1, slope) - min(0, slope)), "and little more"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [f"LeakyReLU({slope})", "ReLU"]
+    assert f"= x > 0 ? {1 if gradient else 'x'} : {'' if gradient else 'x * '}{slope}" in axes.get_title()
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+@pytest.mark.parametrize(
+    ("slopes", "enlarged"), [([0.01], True), ([0.2, -0.01], True), ([0.2], False), ([0.01, -0.5], False)], ids=str
+)
+def test_plot_enlarges_a_slope_that_looks_like_0(
+    monkeypatch: pytest.MonkeyPatch, slopes: list[float], enlarged: bool, gradient: bool
+) -> None:
+    insets = drawn(monkeypatch, slopes, gradient).child_axes
+    assert len(insets) == enlarged
+    for inset in insets:
+        (relu,) = {line.get_ydata()[0] for line in inset.lines if line.get_label() == "ReLU"}
+        ours = [line.get_ydata()[0] for line in inset.lines if "0.01" in line.get_label()]
+        assert len(ours) == 1
+        low, high = inset.get_ylim()
+        assert abs(ours[0] - relu) > (high - low) / 4
 
 
 def test_plot_has_a_name_for_its_file(tmp_path: Path) -> None:
@@ -694,7 +732,7 @@ def test_bench_prints_a_line_for_each_dtype_and_size() -> None:
     assert len(lines) == len(names)
     for line, (dtype, size) in zip(lines, names, strict=True):
         speed = r" +\d+\.\d GB/s"
-        assert re.fullmatch(rf"{dtype} +{size}{speed}({speed} \d+\.\d\d){{3}}", line), line
+        assert re.fullmatch(rf"{dtype} +{size}{speed}({speed} +\d+\.\d\d){{3}}", line), line
         assert len(line) == len(heading)
 
 
