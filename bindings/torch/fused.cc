@@ -99,7 +99,7 @@ class FusedLeakyReluBackward : public ag::Node {
     packed.pack(dim_);
     saved.after(mask_);
     if (has_within_) saved.after(within_);
-    return CallPacked(*this, grads, saved, std::move(packed), ApplyPacked);
+    return CallPacked(*this, grads, saved, packed, ApplyPacked);
   }
 
  protected:

@@ -33,7 +33,8 @@ using ApplyPacked = ::torch::autograd::variable_list (*)(const ::torch::autograd
 inline ::torch::autograd::variable_list CallPacked(const ::torch::autograd::Node& node,
                                                    const ::torch::autograd::variable_list& grads,
                                                    ::torch::autograd::SwapSavedVariables& saved,
-                                                   ::torch::dynamo::autograd::PackedArgs packed, ApplyPacked apply) {
+                                                   const ::torch::dynamo::autograd::PackedArgs& packed,
+                                                   ApplyPacked apply) {
   namespace dynamo = ::torch::dynamo::autograd;
   using OutputMetadata = std::vector<std::optional<::torch::autograd::InputMetadata>>;
 

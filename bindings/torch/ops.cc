@@ -49,7 +49,7 @@ class LeakyReluMaskBackward : public ag::Node {
     packed.pack(slope_);
     packed.pack(OrderAsInts());
     saved.after(mask_);
-    return CallPacked(*this, grads, saved, std::move(packed), ApplyPacked);
+    return CallPacked(*this, grads, saved, packed, ApplyPacked);
   }
 
  protected:
