@@ -11,7 +11,7 @@ set(CPACK_DEBIAN_PACKAGE_RELEASE 1~${release_ID}${release_VERSION_ID})
 set(deb_version ${PROJECT_VERSION}-${CPACK_DEBIAN_PACKAGE_RELEASE})
 
 set(maintainer_name "The leakyrelu authors")
-set(maintainer_email root@localhost)
+set(maintainer_email leakyrelu@localhost)
 if(DEFINED ENV{DEBFULLNAME})
   set(maintainer_name $ENV{DEBFULLNAME})
 endif()
