@@ -208,6 +208,12 @@ def test_the_lines_for_fetch_content_are_those_of_the_page() -> None:
     assert lines in project
 
 
+def test_the_port_for_vcpkg_has_the_version_of_the_header() -> None:
+    header = (ROOT / "include/leakyrelu/leakyrelu.h").read_text()
+    version = ".".join(re.findall(r"^#define LEAKYRELU_VERSION_\w+ (\d+)$", header, re.MULTILINE))
+    assert json.loads((ROOT / "packaging/vcpkg/leakyrelu/vcpkg.json").read_text())["version"] == version
+
+
 def test_without_highway_it_says_where_that_is(tmp_path: Path) -> None:
     without = "-DCMAKE_DISABLE_FIND_PACKAGE_HWY=ON"
     result = subprocess.run(["cmake", "-S", str(ROOT), "-B", str(tmp_path), without], capture_output=True, text=True)
