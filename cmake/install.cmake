@@ -2,7 +2,11 @@
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
-install(TARGETS leakyrelu EXPORT leakyrelu)
+# The components are for packages (cmake/packages.cmake): runtime is the shared library, development all else.
+set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME development)
+install(TARGETS leakyrelu EXPORT leakyrelu
+  RUNTIME COMPONENT runtime
+  LIBRARY COMPONENT runtime NAMELINK_COMPONENT development)
 install(DIRECTORY include/leakyrelu TYPE INCLUDE)
 
 set(config_dir ${CMAKE_INSTALL_LIBDIR}/cmake/leakyrelu)

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,38 @@ def test_shared_library_exports_the_c_functions_and_nothing_else(prefix: Path) -
     assert exported == c_functions()
 
 
+def c_interface() -> set[str]:
+    """The C functions as declared and the constants with their values, a line each."""
+    lines = set()
+    for name in ("leakyrelu.h", "cuda.h"):
+        header = re.sub(r"/\*.*?\*/", "", (ROOT / "include/leakyrelu" / name).read_text(), flags=re.DOTALL)
+        lines |= set(re.findall(r"\bLEAKYRELU_[A-Z0-9_]+ = -?\d+\b", header))
+        functions = re.findall(r"^LEAKYRELU_API ([^;]*);", header, re.MULTILINE)
+        lines |= {" ".join(function.split()) for function in functions}
+    return lines
+
+
+@pytest.mark.parametrize("library", ["shared"], indirect=True)
+def test_the_binary_interface_is_the_one_of_its_version(prefix: Path) -> None:
+    """With the other test of what is exported: what the library has is what the list says."""
+    (shared,) = prefix.glob("**/libleakyrelu.so")
+    soname = re.search(r"SONAME.*\[(.*)\]", run("readelf", "-d", shared))
+    assert soname
+    lines = (HERE / "abi.txt").read_text().splitlines()
+    promised_soname, *promised = [line for line in lines if not line.startswith("#")]
+    assert soname[1] == promised_soname, "a new version begins with a new list in tests/consumers/abi.txt"
+    now = c_interface()
+    changes = [f"gone: {line}" for line in promised if line not in now]
+    changes += [f"new: {line}" for line in sorted(now - set(promised))]
+    assert not changes, "\n".join(
+        [
+            f"This is not what programs linked against {soname[1]} were promised:",
+            *changes,
+            "Undo it, or set it in tests/consumers/abi.txt, with a new minor version if this one is released.",
+        ]
+    )
+
+
 @pytest.mark.parametrize("library", ["static"], indirect=True)
 def test_only_the_c_functions_are_visible_without_a_version_script(prefix: Path) -> None:
     """In the object files, where no linker has hidden anything; templates, which are weak, aside."""
@@ -143,26 +176,67 @@ def test_find_package_cuda(library: str, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def embedded(library: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The build folder of a project that has leakyrelu inside it."""
+    """The build folder of a project that has leakyrelu inside it: in a folder, and static; or fetched, and shared."""
     build = tmp_path_factory.mktemp("embedded")
-    build_consumer(
-        "add_subdirectory",
-        build,
-        f"-DLEAKYRELU_SOURCE_DIR={ROOT}",
-        f"-DBUILD_SHARED_LIBS={'ON' if library == 'shared' else 'OFF'}",
-        "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON",
-    )
+    if library == "static":
+        project, options = "add_subdirectory", [f"-DLEAKYRELU_SOURCE_DIR={ROOT}"]
+    else:
+        tarball = tmp_path_factory.mktemp("tarball") / "leakyrelu.tar.gz"
+        with tarfile.open(tarball, "w:gz") as archive:
+            for name in ("CMakeLists.txt", "cmake", "include", "src"):
+                archive.add(ROOT / name, f"leakyrelu/{name}")
+        project = "fetch_content"
+        options = [f"-DLEAKYRELU_TARBALL={tarball}", "-DBUILD_SHARED_LIBS=ON", "-DLEAKYRELU_INSTALL=ON"]
+    build_consumer(project, build, "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", *options)
     return build
 
 
-def test_add_subdirectory(embedded: Path) -> None:
+def test_embedded(embedded: Path) -> None:
     assert run(embedded / "program_c") == "C works\n"
     assert run(embedded / "program_cpp") == "C++ works\n"
 
 
-def test_add_subdirectory_leaves_the_project_alone(embedded: Path) -> None:
+def test_embedded_it_leaves_the_project_alone(embedded: Path, library: str, tmp_path: Path) -> None:
     commands = json.loads((embedded / "compile_commands.json").read_text())
     folders = {Path(command["file"]).parent for command in commands}
-    assert folders == {ROOT / "src", HERE}, "something besides the library was built"
+    sources = ROOT if library == "static" else embedded / "_deps/leakyrelu-src"
+    assert folders == {sources / "src", HERE}, "something besides the library was built"
     flags = {flag for command in commands for flag in shlex.split(command["command"])}
     assert not [flag for flag in flags if flag.startswith(("-W", "-O"))]
+
+    assert not list(embedded.glob("**/CPack*"))
+    assert "Total Tests: 0" in run("ctest", "--show-only", "--test-dir", embedded)
+    run("cmake", "--install", embedded, "--prefix", tmp_path)
+    asked_for = library == "shared"
+    assert bool(list(tmp_path.glob("**/leakyrelu-config.cmake"))) == asked_for
+    assert bool(list(tmp_path.iterdir())) == asked_for
+
+
+@pytest.mark.parametrize("library", ["static"], indirect=True)
+def test_embedded_it_sets_no_options_but_its_own(embedded: Path) -> None:
+    cache = (embedded / "CMakeCache.txt").read_text()
+    options = set(re.findall(r"^(\w+):(?!INTERNAL|STATIC)\w+=", cache, re.MULTILINE))
+    others = {name for name in options if not name.startswith(("CMAKE_", "LEAKYRELU_"))}
+    assert others == {"HWY_DIR"}
+
+
+def test_the_lines_for_fetch_content_are_those_of_the_page() -> None:
+    project = (HERE / "fetch_content/CMakeLists.txt").read_text()
+    page = (ROOT / "docs/cpp.md").read_text()
+    (lines,) = re.findall(r"^```cmake\n(include\(FetchContent\)\n.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert lines in project
+
+
+def test_the_port_for_vcpkg_has_the_version_of_the_header() -> None:
+    header = (ROOT / "include/leakyrelu/leakyrelu.h").read_text()
+    version = ".".join(re.findall(r"^#define LEAKYRELU_VERSION_\w+ (\d+)$", header, re.MULTILINE))
+    assert json.loads((ROOT / "packaging/vcpkg/leakyrelu/vcpkg.json").read_text())["version"] == version
+
+
+def test_without_highway_it_says_where_that_is(tmp_path: Path) -> None:
+    without = "-DCMAKE_DISABLE_FIND_PACKAGE_HWY=ON"
+    result = subprocess.run(["cmake", "-S", str(ROOT), "-B", str(tmp_path), without], capture_output=True, text=True)
+    assert result.returncode != 0
+    said = " ".join(result.stderr.split())
+    for words in ("needs Highway 1.0.3", "libhwy-dev in Debian", "highway-devel in Fedora", "Homebrew and vcpkg"):
+        assert words in said

@@ -7,6 +7,23 @@
 #include "leakyrelu/cuda.h" /* only that it compiles */
 #include "leakyrelu/leakyrelu.h"
 
+/* The layouts that programs were compiled with: see tests/consumers/abi.txt. */
+#if UINTPTR_MAX == UINT64_MAX
+_Static_assert(sizeof(leakyrelu_dtype) == 4 && sizeof(leakyrelu_status) == 4, "");
+_Static_assert(sizeof(leakyrelu_array) == 32 && offsetof(leakyrelu_array, data) == 0 &&
+                   offsetof(leakyrelu_array, dtype) == 8 && offsetof(leakyrelu_array, ndim) == 12 &&
+                   offsetof(leakyrelu_array, shape) == 16 && offsetof(leakyrelu_array, strides) == 24,
+               "leakyrelu_array");
+_Static_assert(sizeof(leakyrelu_executor) == 24 && offsetof(leakyrelu_executor, context) == 0 &&
+                   offsetof(leakyrelu_executor, parallel_for) == 8 && offsetof(leakyrelu_executor, num_threads) == 16,
+               "leakyrelu_executor");
+_Static_assert(sizeof(leakyrelu_memory_stats) == 48 && offsetof(leakyrelu_memory_stats, in_use) == 0 &&
+                   offsetof(leakyrelu_memory_stats, cached) == 8 && offsetof(leakyrelu_memory_stats, limit) == 16 &&
+                   offsetof(leakyrelu_memory_stats, large) == 24 && offsetof(leakyrelu_memory_stats, reused) == 32 &&
+                   offsetof(leakyrelu_memory_stats, fresh) == 40,
+               "leakyrelu_memory_stats");
+#endif
+
 static int failures = 0;
 
 #define EXPECT(condition)                                                     \

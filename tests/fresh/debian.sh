@@ -8,17 +8,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 suite=${1:?SUITE, for instance trixie}
 root=${2-} # set where this script has called itself
 
-skip() {
-  echo "skipped: $*"
-  exit
-}
-
-# Where apt gets Debian's main archive from.
-mirror() {
-  # shellcheck disable=SC2016 # these are apt's variables
-  apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' 'Identifier: Packages' |
-    sed -n 's/^Debian|Debian|//p' | head -n 1
-}
+# shellcheck source=tests/fresh/bare.sh
+source tests/fresh/bare.sh
 
 # pip's settings, from files and environment, as PIP_NAME=VALUE; what is from the environment comes last and wins.
 pip_settings() {
@@ -34,8 +25,6 @@ pip_paths() {
   pip_settings | sed 's/^[^=]*=//' | tr ' ' '\n' | sed -n 's/^file:\(.*\)\/[^/]\+\/*$/\1/; s/^\/\+/\//p' | sort -u
 }
 
-in_debian() { chroot "$root" "$@"; }
-
 # as USER COMMAND...: in the clone.
 as() {
   in_debian env -i HOME="$(in_debian sh -c "echo ~$1")" "${environment[@]}" \
@@ -44,12 +33,7 @@ as() {
 
 make_debian() {
   local path
-  mkdir "$root"
-  debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" "$(mirror)"
-  mount -t proc proc "$root/proc"
-  mount --rbind /dev "$root/dev"
-  echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/no-sync" # which nobody needs of what is thrown away
-  apt-config dump Acquire >"$root/etc/apt/apt.conf.d/99host"
+  make_bare_debian "$suite"
   for path in $(pip_paths); do
     if [[ -d $path ]]; then
       mkdir -p "$root$path"
@@ -78,18 +62,11 @@ be_newcomers() {
   as root ./dev test
 }
 
-# Here with mounts of its own, which nobody else sees and which end with the last process in here.
 if [[ $root ]]; then
-  make_debian >"$root.log" || { tail "$root.log" && exit 1; }
+  trap 'tail "$root.log"' EXIT
+  make_debian >"$root.log"
+  trap - EXIT
   be_newcomers
   exit
 fi
-
-[[ $EUID -eq 0 ]] || skip "to make a Debian takes root"
-command -v debootstrap >/dev/null || skip "there is no debootstrap"
-[[ -n $(mirror) ]] || skip "apt knows no mirror of Debian"
-unshare --mount true || skip "mounts of its own are not allowed here"
-mkdir -p build
-scratch=$(mktemp -d "$PWD/build/$suite.XXXXXX")
-trap 'rm -rf --one-file-system "$scratch"' EXIT
-unshare --mount --pid --fork --kill-child "$PWD/tests/fresh/debian.sh" "$suite" "$scratch/root"
+with_root "$suite" "$PWD/tests/fresh/debian.sh" "$suite"
