@@ -89,8 +89,8 @@ leakyrelu_status CheckFusedNumbers(const leakyrelu_fused* fused, size_t dtype, c
 }
 
 leakyrelu_status CheckFusedArrays(Direction direction, const leakyrelu_array* in, const leakyrelu_fused& fused,
-                                  const uint8_t* mask, const uint8_t* within, size_t mask_bytes,
-                                  const Layouts& layouts, Layout* bias) {
+                                  const uint8_t* mask, const uint8_t* within, size_t mask_bytes, const Layouts& layouts,
+                                  Layout* bias) {
   const bool is_forward = direction == Direction::kForward;
   if (within != nullptr) {
     const Layout bits = MaskLayout(within, mask_bytes);

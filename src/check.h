@@ -34,8 +34,8 @@ leakyrelu_status CheckFusedNumbers(const leakyrelu_fused* fused, size_t dtype, c
 // What is wrong with the second mask and the bias, after CheckArrays found nothing with the rest. Sets
 // `bias` where there is one, the direction is forward and there are elements.
 leakyrelu_status CheckFusedArrays(Direction direction, const leakyrelu_array* in, const leakyrelu_fused& fused,
-                                  const uint8_t* mask, const uint8_t* within, size_t mask_bytes,
-                                  const Layouts& layouts, Layout* bias);
+                                  const uint8_t* mask, const uint8_t* within, size_t mask_bytes, const Layouts& layouts,
+                                  Layout* bias);
 
 // The rule of a mask's length; no other place has it.
 inline bool IsMaskLength(const uint8_t* mask, size_t mask_bytes, int64_t elements) {

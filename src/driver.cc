@@ -19,6 +19,14 @@ namespace {
 // Bytes of the gather/scatter buffer: a quarter of the smallest L1 data caches.
 constexpr size_t kBufferBytes = 8192;
 
+// Bytes that are written at once where one element is gathered again and again; at most so many, less one, beyond the
+// last element.
+constexpr size_t kRepeatBytes = 16;
+
+struct Buffer {
+  alignas(64) std::byte bytes[kBufferBytes + kRepeatBytes];
+};
+
 // Contiguous runs shorter than this are gathered too: below, a kernel call for each costs more than the copy. A mask
 // makes calls dearer, and a run that does not end with a mask byte takes two. Measured with rows of 20 to 1000 float32.
 constexpr int64_t kShortRun = 64;
@@ -43,7 +51,8 @@ constexpr int64_t kElementsPerMaskLine = 64 * 8;
 
 enum class Transfer { kGather, kGatherBias, kScatter };
 
-// Copies `count` elements between contiguous memory and memory with a stride, `Word` being as wide as an element.
+// Copies `count` elements between contiguous memory, part of a Buffer, and memory with a stride, `Word` being as wide
+// as an element.
 template <Transfer transfer, typename Word>
 void CopyRun(std::byte* contiguous, std::byte* strided, int64_t stride, int64_t count) {
   if (stride == 1 && count >= kShortCopy) {
@@ -53,9 +62,10 @@ void CopyRun(std::byte* contiguous, std::byte* strided, int64_t stride, int64_t 
     return;
   }
   if (transfer == Transfer::kGather && stride == 0) {
-    Word word;
-    std::memcpy(&word, strided, sizeof(Word));
-    for (int64_t i = 0; i < count; ++i) std::memcpy(contiguous + i * ptrdiff_t{sizeof(Word)}, &word, sizeof(Word));
+    std::byte repeated[kRepeatBytes];
+    for (size_t i = 0; i < kRepeatBytes; i += sizeof(Word)) std::memcpy(repeated + i, strided, sizeof(Word));
+    const ptrdiff_t bytes = static_cast<ptrdiff_t>(count) * static_cast<ptrdiff_t>(sizeof(Word));
+    for (ptrdiff_t i = 0; i < bytes; i += ptrdiff_t{kRepeatBytes}) std::memcpy(contiguous + i, repeated, kRepeatBytes);
     return;
   }
   const ptrdiff_t step = static_cast<ptrdiff_t>(stride) * static_cast<ptrdiff_t>(sizeof(Word));
@@ -94,21 +104,15 @@ class Cursor {
     return offset;
   }
 
-  // By at most RunLength().
+  // By any number of elements that are left.
   void Advance(int64_t count) {
     int i = plan_->dims - 1;
     Move(i, count);
-    for (; index_[i] == plan_->loops[i].extent && i > 0; --i) {
-      Move(i, -index_[i]);
-      Move(i - 1, 1);
-    }
-  }
-
-  // By any number of elements that are left.
-  void Skip(int64_t count) {
-    for (int64_t run; count > 0; count -= run) {
-      run = std::min(count, RunLength());
-      Advance(run);
+    for (; i > 0 && index_[i] >= plan_->loops[i].extent; --i) {
+      const int64_t extent = plan_->loops[i].extent;
+      const int64_t carry = index_[i] < 2 * extent ? 1 : index_[i] / extent;  // a division takes its time
+      Move(i, -carry * extent);
+      Move(i - 1, carry);
     }
   }
 
@@ -134,6 +138,8 @@ class Walk {
         tasks_(tasks),
         in_(FindContiguity(job.in, &Loop::in_stride)),
         out_(job.out != nullptr ? FindContiguity(job.out, &Loop::out_stride) : Contiguity::kWhole),
+        bias_period_(BiasPeriod()),
+        bias_repeats_(bias_period_ * Bytes() <= static_cast<int64_t>(kBufferBytes) / 2),
         streams_(job.in != job.out && plan.elements * Bytes() >= CacheBytes() / 4 * 3) {}
 
   void Task(int64_t task) const { Range(Border(task), Border(task + 1)); }
@@ -143,12 +149,28 @@ class Walk {
   // element.
   enum class Contiguity { kNone, kRun, kWhole };
 
+  // The biases that a task has gathered.
+  struct Biases {
+    Buffer buffer;
+    bool are_repeated = false;  // from the plan's first element on, for all chunks
+  };
+
   Contiguity FindContiguity(const std::byte* data, int64_t Loop::* stride) const {
     const Loop* loops = plan_.loops;
     int i = plan_.dims - 1;
     if (loops[i].*stride != 1 || reinterpret_cast<uintptr_t>(data) % job_.itemsize != 0) return Contiguity::kNone;
     while (i > 0 && loops[i - 1].*stride == loops[i].*stride * loops[i].extent) --i;
     return i == 0 ? Contiguity::kWhole : Contiguity::kRun;
+  }
+
+  // Biases of consecutive elements are those of so many, again and again: of all loops from the outermost along which
+  // they differ.
+  int64_t BiasPeriod() const {
+    int i = 0;
+    while (i < plan_.dims && plan_.loops[i].bias_stride == 0) ++i;
+    int64_t period = 1;
+    for (; i < plan_.dims; ++i) period *= plan_.loops[i].extent;
+    return period;
   }
 
   // The element at which a task begins.
@@ -169,18 +191,24 @@ class Walk {
         run_length >= kShortRun) {
       return RepeatedRange(begin, end);
     }
+    // Only the biases have shorter runs than that, and they are at hand.
+    const bool all_at_once =
+        job_.fused != nullptr && in_ == Contiguity::kWhole && out_ == Contiguity::kWhole && bias_repeats_;
     const bool direct = in_ != Contiguity::kNone && out_ != Contiguity::kNone && run_length >= ShortRun(run_length);
 
+    Biases biases;
     Cursor cursor(plan_, begin);
     while (begin < end) {
       const int64_t run = std::min(cursor.RunLength(), end - begin);
       int64_t count = std::min(buffer_elements, end - begin);
-      if (direct) {
+      if (all_at_once) {
+        count = end - begin;
+      } else if (direct) {
         // Whole mask bytes of the run directly; what is left of it through the buffer, with the next run's beginning.
         const int64_t whole = begin + run == end ? run : run / unit * unit;
         count = whole > 0 ? whole : std::min(unit, end - begin);
       }
-      Chunk(&cursor, begin, count);
+      Chunk(&cursor, begin, count, &biases);
       begin += count;
     }
   }
@@ -188,7 +216,7 @@ class Walk {
   // Where each run of the input is one element again and again, as in the gradient of a sum: the buffer is filled once
   // for each element, so that little but the output moves.
   void RepeatedRange(int64_t begin, int64_t end) const {
-    alignas(64) std::byte buffer[kBufferBytes];
+    Buffer buffer;
     const int64_t buffer_elements = static_cast<int64_t>(kBufferBytes / job_.itemsize);
     int64_t element = 0;  // the offset of the one that the buffer holds
     int64_t filled = 0;   // how often
@@ -199,10 +227,10 @@ class Walk {
         element = cursor.in_offset();
         filled = count;
         Cursor source = cursor;
-        Copy<Transfer::kGather>(&source, buffer, count);
+        Copy<Transfer::kGather>(&source, buffer.bytes, count);
       }
-      KernelFor(count)(buffer, Out(cursor), Mask(begin), static_cast<size_t>(count), job_.slope);
-      cursor.Skip(count);
+      KernelFor(count)(buffer.bytes, Out(cursor), Mask(begin), static_cast<size_t>(count), job_.slope);
+      cursor.Advance(count);
       begin += count;
     }
   }
@@ -213,38 +241,41 @@ class Walk {
   }
 
   // The kernel once, over the `count` elements from the cursor on, which it moves behind them.
-  void Chunk(Cursor* cursor, int64_t begin, int64_t count) const {
+  void Chunk(Cursor* cursor, int64_t begin, int64_t count, Biases* biases) const {
     const bool one_run = count <= cursor->RunLength();
     const bool read_directly = in_ == Contiguity::kWhole || (in_ == Contiguity::kRun && one_run);
     const bool write_directly = out_ == Contiguity::kWhole || (out_ == Contiguity::kRun && one_run);
-    if (!read_directly || !write_directly) return Buffered(cursor, begin, count, read_directly, write_directly);
+    if (!read_directly || !write_directly) {
+      return Buffered(cursor, begin, count, biases, read_directly, write_directly);
+    }
     if (job_.fused != nullptr) {
-      Fused(*cursor, In(*cursor), Out(*cursor), begin, count, Streams(count));
+      Fused(*cursor, In(*cursor), Out(*cursor), begin, count, biases, Streams(count));
     } else {
       KernelFor(count)(In(*cursor), Out(*cursor), Mask(begin), static_cast<size_t>(count), job_.slope);
     }
-    cursor->Skip(count);
+    cursor->Advance(count);
   }
 
-  void Buffered(Cursor* cursor, int64_t begin, int64_t count, bool read_directly, bool write_directly) const {
-    alignas(64) std::byte buffer[kBufferBytes];
-    std::byte* out = write_directly ? Out(*cursor) : buffer;
+  void Buffered(Cursor* cursor, int64_t begin, int64_t count, Biases* biases, bool read_directly,
+                bool write_directly) const {
+    Buffer buffer;
+    std::byte* out = write_directly ? Out(*cursor) : buffer.bytes;
     const Cursor first = *cursor;
     Cursor target = first;
-    const std::byte* in = buffer;
+    const std::byte* in = buffer.bytes;
     if (read_directly) {
       in = In(*cursor);
-      cursor->Skip(count);
+      cursor->Advance(count);
     } else {
-      Copy<Transfer::kGather>(cursor, buffer, count);
+      Copy<Transfer::kGather>(cursor, buffer.bytes, count);
     }
     if (job_.fused != nullptr) {
-      Fused(first, in, out, begin, count, write_directly && Streams(count));
+      Fused(first, in, out, begin, count, biases, write_directly && Streams(count));
     } else {
       const Kernel kernel = write_directly ? KernelFor(count) : job_.kernel;
       kernel(in, out, Mask(begin), static_cast<size_t>(count), job_.slope);
     }
-    if (!write_directly) Copy<Transfer::kScatter>(&target, buffer, count);
+    if (!write_directly) Copy<Transfer::kScatter>(&target, buffer.bytes, count);
   }
 
   // For `count` elements that are written where they belong.
@@ -253,7 +284,7 @@ class Walk {
 
   // The fused kernel over the `count` elements from `cursor` on, with their biases: one for all along a run, or one for
   // each, gathered where they are not side by side.
-  void Fused(const Cursor& cursor, const std::byte* in, std::byte* out, int64_t begin, int64_t count,
+  void Fused(const Cursor& cursor, const std::byte* in, std::byte* out, int64_t begin, int64_t count, Biases* biases,
              bool streams) const {
     const FusedJob& fused = *job_.fused;
     FusedChunk chunk = {in,
@@ -273,19 +304,39 @@ class Walk {
     chunk.bias_varies = !one_run || stride != 0;
     if (one_run && (stride == 0 || (stride == 1 && is_aligned))) return fused.kernel(chunk, fused.numbers);
 
-    alignas(64) std::byte biases[kBufferBytes];
     const int64_t most = static_cast<int64_t>(kBufferBytes / job_.itemsize);
+    if (bias_repeats_ && !biases->are_repeated) {
+      Repeat(biases->buffer.bytes, most);
+      biases->are_repeated = true;
+    }
     Cursor source = cursor;
     for (int64_t done = 0; done < count; done += static_cast<int64_t>(chunk.elements)) {
-      const int64_t part = std::min(count - done, most);
-      Copy<Transfer::kGatherBias>(&source, biases, part);
+      int64_t first = 0;  // in the buffer
+      int64_t part = std::min(count - done, most);
+      if (bias_repeats_) {
+        first = (begin + done) % bias_period_;
+        if (part > most - first) part = (most - first) / 8 * 8;
+      } else {
+        Copy<Transfer::kGatherBias>(&source, biases->buffer.bytes, part);
+      }
       chunk.in = in + done * Bytes();
-      chunk.bias = biases;
+      chunk.bias = biases->buffer.bytes + first * Bytes();
       chunk.out = out + done * Bytes();
       chunk.mask = Mask(begin + done);
       chunk.within = fused.within != nullptr ? fused.within + (begin + done) / 8 : nullptr;
       chunk.elements = static_cast<size_t>(part);
       fused.kernel(chunk, fused.numbers);
+    }
+  }
+
+  // Fills a buffer of so many elements with the biases from the plan's first element on.
+  void Repeat(std::byte* buffer, int64_t elements) const {
+    Cursor source(plan_, 0);
+    int64_t filled = std::min(bias_period_, elements);
+    Copy<Transfer::kGatherBias>(&source, buffer, filled);
+    for (int64_t more; filled < elements; filled += more) {
+      more = std::min(filled, elements - filled);
+      std::memcpy(buffer + filled * Bytes(), buffer, static_cast<size_t>(more * Bytes()));
     }
   }
 
@@ -336,6 +387,8 @@ class Walk {
   const int64_t tasks_;
   const Contiguity in_;
   const Contiguity out_;
+  const int64_t bias_period_;
+  const bool bias_repeats_;  // often enough for a buffer to hold what any chunk needs
   // Stores past the cache from three quarters of its size on: input and output are one and a half of it then. Measured
   // at 32 MiB, one thread and two, with a consumer that reads the output and without: from 24 MiB of output on
   // streaming is faster (1.3 to 1.6), at 16 MiB equal, below slower. In place nothing is read only to be overwritten.

@@ -24,14 +24,15 @@ HWY_INLINE WideV<L> MakeWide(double number) {
   return L::Wide::MakeSlope(std::isnan(number) ? std::numeric_limits<double>::quiet_NaN() : number);
 }
 
-// `bias`: a number for each element, or null, and `one_bias` is that of all.
+// `elements`: a multiple of the wide lanes, at most kBlock, as in the next one. `bias`: a number for each element, or
+// null, and `one_bias` is that of all.
 template <class L, Kept kept, typename T>
 HWY_INLINE FusedBits FusedForwardBlock(const T* in, const T* bias, WideV<L> one_bias, T* out, WideV<L> slope,
-                                       WideV<L> scale, WideV<L> limit) {
+                                       WideV<L> scale, WideV<L> limit, size_t elements) {
   using Wide = typename L::Wide;
   const typename Wide::D d;
   FusedBits bits;
-  for (size_t i = 0; i < kBlock; i += hn::Lanes(d)) {
+  for (size_t i = 0; i < elements; i += hn::Lanes(d)) {
     const WideV<L> b = bias != nullptr ? L::LoadWide(bias + i) : one_bias;
     typename Wide::M positive;
     WideV<L> v = FusedFormula(Wide(), L::LoadWide(in + i), b, slope, scale, &positive);
@@ -44,20 +45,21 @@ HWY_INLINE FusedBits FusedForwardBlock(const T* in, const T* bias, WideV<L> one_
 }
 
 template <class L, Kept kept, typename T>
-HWY_INLINE void FusedBackwardBlock(const T* in, T* out, FusedBits bits, WideV<L> slope, WideV<L> scale) {
+HWY_INLINE void FusedBackwardBlock(const T* in, T* out, FusedBits bits, WideV<L> slope, WideV<L> scale,
+                                   size_t elements) {
   using Wide = typename L::Wide;
   const typename Wide::D d;
   const auto lanes = [d](uint64_t word) {
     return hn::LoadMaskBits(d, reinterpret_cast<const uint8_t*>(&word));  // may read all 8 bytes
   };
-  for (size_t i = 0; i < kBlock; i += hn::Lanes(d)) {
+  for (size_t i = 0; i < elements; i += hn::Lanes(d)) {
     WideV<L> v = L::LoadWide(in + i);
     if constexpr (kept == Kept::kPositiveAndWithin) v = hn::IfThenElseZero(lanes(bits.within >> i), v);
     L::StoreWide(FusedGradient(Wide(), v, lanes(bits.positive >> i), slope, scale), out + i);
   }
 }
 
-// Calls block(in, bias, out, bits) for each block, where bits is what the masks hold or will hold.
+// Calls block(in, bias, out, bits, elements) for each block, where bits is what the masks hold or will hold.
 template <class L, Kept kept, bool kForward, typename Block>
 HWY_INLINE void ForEachBlock(const FusedChunk& chunk, Block block) {
   using T = hn::TFromD<typename L::D>;
@@ -65,15 +67,13 @@ HWY_INLINE void ForEachBlock(const FusedChunk& chunk, Block block) {
   const T* const in = static_cast<const T*>(chunk.in);
   const T* const bias = chunk.bias_varies ? static_cast<const T*>(chunk.bias) : nullptr;
   T* const out = static_cast<T*>(chunk.out);
-  const bool streams = chunk.streams && reinterpret_cast<uintptr_t>(out) % (hn::MaxLanes(d) * sizeof(T)) == 0;
-
-  const auto run = [&](const T* x, const T* b, T* y, size_t i, size_t mask_bytes) {
+  const auto load = [&](size_t i, size_t mask_bytes) {
     FusedBits bits;
     if constexpr (!kForward) {
       std::memcpy(&bits.positive, chunk.mask + i / 8, mask_bytes);
       if constexpr (kept == Kept::kPositiveAndWithin) std::memcpy(&bits.within, chunk.within + i / 8, mask_bytes);
     }
-    return block(x, b, y, bits);
+    return bits;
   };
   const auto keep = [&](FusedBits bits, size_t i, size_t mask_bytes) {
     if constexpr (kForward && kept != Kept::kNone) std::memcpy(chunk.mask + i / 8, &bits.positive, mask_bytes);
@@ -82,27 +82,45 @@ HWY_INLINE void ForEachBlock(const FusedChunk& chunk, Block block) {
     }
   };
 
-  HWY_ALIGN T result[kBlock];
-  size_t i = 0;
-  for (; i + kBlock <= chunk.elements; i += kBlock) {
-    const T* const b = bias != nullptr ? bias + i : nullptr;
-    keep(run(in + i, b, streams ? result : out + i, i, sizeof(uint64_t)), i, sizeof(uint64_t));
-    if (!streams) continue;
-    for (size_t j = 0; j < kBlock; j += hn::Lanes(d)) hn::Stream(hn::Load(d, result + j), d, out + i + j);
+  const size_t blocks_end = chunk.elements / kBlock * kBlock;
+  const bool streams = chunk.streams && reinterpret_cast<uintptr_t>(out) % (hn::MaxLanes(d) * sizeof(T)) == 0;
+  const bool descends = HWY_UNLIKELY(BestOrder<L>(in, out) == Order::kDescending);
+  HWY_ALIGN T result[kBlock];  // for stores that must wait until all of the block is loaded, or go past the cache
+  for (size_t done = 0; done < blocks_end; done += kBlock) {
+    const size_t i = descends ? blocks_end - kBlock - done : done;
+    T* const to = streams || descends ? result : out + i;
+    keep(block(in + i, bias != nullptr ? bias + i : nullptr, to, load(i, sizeof(uint64_t)), kBlock), i,
+         sizeof(uint64_t));
+    if (streams) {
+      for (size_t j = 0; j < kBlock; j += hn::Lanes(d)) hn::Stream(hn::Load(d, result + j), d, out + i + j);
+    } else if (descends) {
+      std::memcpy(out + i, result, sizeof(result));
+    }
   }
   if (streams) hwy::FlushStream();
 
-  const size_t rest = chunk.elements - i;
-  if (rest == 0) return;
-  HWY_ALIGN T last_in[kBlock] = {};
-  HWY_ALIGN T last_bias[kBlock] = {};
-  std::memcpy(last_in, in + i, rest * sizeof(T));
-  if (bias != nullptr) std::memcpy(last_bias, bias + i, rest * sizeof(T));
-  FusedBits bits = run(last_in, bias != nullptr ? last_bias : nullptr, result, i, (rest + 7) / 8);
-  const uint64_t own = (uint64_t{1} << rest) - 1;
-  bits = {bits.positive & own, bits.within & own};
-  keep(bits, i, (rest + 7) / 8);
-  std::memcpy(out + i, result, rest * sizeof(T));
+  const size_t tail = chunk.elements - blocks_end;
+  if (tail == 0) return;
+  const typename L::Wide::D wide;
+  const size_t whole = tail / hn::Lanes(wide) * hn::Lanes(wide);
+  const size_t mask_bytes = (tail + 7) / 8;
+  FusedBits bits = load(blocks_end, mask_bytes);
+  FusedBits kept_bits =
+      block(in + blocks_end, bias != nullptr ? bias + blocks_end : nullptr, out + blocks_end, bits, whole);
+  if (whole < tail) {
+    const size_t i = blocks_end + whole;
+    HWY_ALIGN T last[hn::MaxLanes(wide)] = {};
+    HWY_ALIGN T last_bias[hn::MaxLanes(wide)] = {};
+    std::memcpy(last, in + i, (tail - whole) * sizeof(T));
+    if (bias != nullptr) std::memcpy(last_bias, bias + i, (tail - whole) * sizeof(T));
+    bits = block(last, bias != nullptr ? last_bias : nullptr, last, {bits.positive >> whole, bits.within >> whole},
+                 hn::Lanes(wide));
+    const uint64_t own = (uint64_t{1} << (tail - whole)) - 1;
+    kept_bits.positive |= (bits.positive & own) << whole;
+    kept_bits.within |= (bits.within & own) << whole;
+    std::memcpy(out + i, last, (tail - whole) * sizeof(T));
+  }
+  keep(kept_bits, blocks_end, mask_bytes);
 }
 
 template <class L, Kept kept>
@@ -113,12 +131,12 @@ HWY_NOINLINE void FusedForwardLoop(const FusedChunk& chunk, const FusedNumbers& 
   const WideV<L> limit = MakeWide<L>(numbers.clamp);
   WideV<L> one_bias = MakeWide<L>(-0.0);  // which changes no number
   if (chunk.bias != nullptr && !chunk.bias_varies) {
-    HWY_ALIGN T same[kBlock];
+    HWY_ALIGN T same[hn::MaxLanes(typename L::Wide::D())];
     for (T& number : same) std::memcpy(&number, chunk.bias, sizeof(T));
     one_bias = L::LoadWide(same);
   }
-  ForEachBlock<L, kept, true>(chunk, [&](const T* in, const T* bias, T* out, FusedBits) HWY_ATTR {
-    return FusedForwardBlock<L, kept>(in, bias, one_bias, out, slope, scale, limit);
+  ForEachBlock<L, kept, true>(chunk, [&](const T* in, const T* bias, T* out, FusedBits, size_t elements) HWY_ATTR {
+    return FusedForwardBlock<L, kept>(in, bias, one_bias, out, slope, scale, limit, elements);
   });
 }
 
@@ -138,8 +156,8 @@ HWY_NOINLINE void FusedBackwardLoop(const FusedChunk& chunk, const FusedNumbers&
   using T = hn::TFromD<typename L::D>;
   const WideV<L> slope = MakeWide<L>(numbers.slope);
   const WideV<L> scale = MakeWide<L>(numbers.scale);
-  ForEachBlock<L, kept, false>(chunk, [&](const T* in, const T*, T* out, FusedBits bits) HWY_ATTR {
-    FusedBackwardBlock<L, kept>(in, out, bits, slope, scale);
+  ForEachBlock<L, kept, false>(chunk, [&](const T* in, const T*, T* out, FusedBits bits, size_t elements) HWY_ATTR {
+    FusedBackwardBlock<L, kept>(in, out, bits, slope, scale, elements);
     return bits;
   });
 }

@@ -22,13 +22,13 @@ using Kernel = void (*)(const void* in, void* out, uint8_t* mask, size_t element
 // One contiguous chunk of the fused operation; see leakyrelu_fused_forward.
 struct FusedChunk {
   const void* in;
-  const void* bias;   // a number for each element if it varies, else one for all; null: none
+  const void* bias;  // a number for each element if it varies, else one for all; null: none
   bool bias_varies;
-  void* out;          // the same as `in` or disjoint
-  uint8_t* mask;      // as a Kernel's; null only forward
-  uint8_t* within;    // likewise, of the clamp; null: no clamp, or no mask either
+  void* out;        // the same as `in` or disjoint
+  uint8_t* mask;    // as a Kernel's; null only forward
+  uint8_t* within;  // likewise, of the clamp; null: no clamp, or no mask either
   size_t elements;
-  bool streams;       // with stores that go past the cache
+  bool streams;  // with stores that go past the cache
 };
 
 // Of the fused operation, within float32's range for 16- and 32-bit dtypes, or infinite, or NaN.

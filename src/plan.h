@@ -30,8 +30,8 @@ leakyrelu_status ReadLayout(const leakyrelu_array& array, int64_t itemsize, Layo
 // True if index by index both have the same element.
 bool SameElements(const Layout& a, const Layout& b);
 
-// The layout of `bias`, an array of one dim, as an array of the shape of `array`, along whose `dim` it runs. The lengths
-// are the same, and `array` has an element.
+// The layout of `bias`, an array of one dim, as an array of the shape of `array`, along whose `dim` it runs. The
+// lengths are the same, and `array` has an element.
 leakyrelu_status ReadBiasLayout(const leakyrelu_array& bias, const leakyrelu_array& array, int32_t dim,
                                 int64_t itemsize, Layout* layout);
 
