@@ -49,7 +49,7 @@ constexpr int64_t kGrainBytes = 128 * 1024;
 // mask.
 constexpr int64_t kElementsPerMaskLine = 64 * 8;
 
-enum class Transfer { kGather, kGatherBias, kScatter };
+enum class Transfer { kGather, kScatter };
 
 // Copies `count` elements between contiguous memory, part of a Buffer, and memory with a stride, `Word` being as wide
 // as an element.
@@ -98,11 +98,6 @@ class Cursor {
   // Of this element from the arrays' addresses, in elements.
   int64_t in_offset() const { return in_; }
   int64_t out_offset() const { return out_; }
-  int64_t BiasOffset() const {
-    int64_t offset = plan_->bias_start;
-    for (int i = 0; i < plan_->dims; ++i) offset += index_[i] * plan_->loops[i].bias_stride;
-    return offset;
-  }
 
   // By any number of elements that are left.
   void Advance(int64_t count) {
@@ -138,8 +133,6 @@ class Walk {
         tasks_(tasks),
         in_(FindContiguity(job.in, &Loop::in_stride)),
         out_(job.out != nullptr ? FindContiguity(job.out, &Loop::out_stride) : Contiguity::kWhole),
-        bias_period_(BiasPeriod()),
-        bias_repeats_(bias_period_ * Bytes() <= static_cast<int64_t>(kBufferBytes) / 2),
         streams_(job.in != job.out && plan.elements * Bytes() >= CacheBytes() / 4 * 3) {}
 
   void Task(int64_t task) const { Range(Border(task), Border(task + 1)); }
@@ -149,10 +142,10 @@ class Walk {
   // element.
   enum class Contiguity { kNone, kRun, kWhole };
 
-  // The biases that a task has gathered.
+  // Biases that a task has gathered: those of the plan's first runs.
   struct Biases {
     Buffer buffer;
-    bool are_repeated = false;  // from the plan's first element on, for all chunks
+    int64_t gathered = 0;
   };
 
   Contiguity FindContiguity(const std::byte* data, int64_t Loop::* stride) const {
@@ -161,16 +154,6 @@ class Walk {
     if (loops[i].*stride != 1 || reinterpret_cast<uintptr_t>(data) % job_.itemsize != 0) return Contiguity::kNone;
     while (i > 0 && loops[i - 1].*stride == loops[i].*stride * loops[i].extent) --i;
     return i == 0 ? Contiguity::kWhole : Contiguity::kRun;
-  }
-
-  // Biases of consecutive elements are those of so many, again and again: of all loops from the outermost along which
-  // they differ.
-  int64_t BiasPeriod() const {
-    int i = 0;
-    while (i < plan_.dims && plan_.loops[i].bias_stride == 0) ++i;
-    int64_t period = 1;
-    for (; i < plan_.dims; ++i) period *= plan_.loops[i].extent;
-    return period;
   }
 
   // The element at which a task begins.
@@ -191,9 +174,6 @@ class Walk {
         run_length >= kShortRun) {
       return RepeatedRange(begin, end);
     }
-    // Only the biases have shorter runs than that, and they are at hand.
-    const bool all_at_once =
-        job_.fused != nullptr && in_ == Contiguity::kWhole && out_ == Contiguity::kWhole && bias_repeats_;
     const bool direct = in_ != Contiguity::kNone && out_ != Contiguity::kNone && run_length >= ShortRun(run_length);
 
     Biases biases;
@@ -201,9 +181,7 @@ class Walk {
     while (begin < end) {
       const int64_t run = std::min(cursor.RunLength(), end - begin);
       int64_t count = std::min(buffer_elements, end - begin);
-      if (all_at_once) {
-        count = end - begin;
-      } else if (direct) {
+      if (direct) {
         // Whole mask bytes of the run directly; what is left of it through the buffer, with the next run's beginning.
         const int64_t whole = begin + run == end ? run : run / unit * unit;
         count = whole > 0 ? whole : std::min(unit, end - begin);
@@ -249,7 +227,7 @@ class Walk {
       return Buffered(cursor, begin, count, biases, read_directly, write_directly);
     }
     if (job_.fused != nullptr) {
-      Fused(*cursor, In(*cursor), Out(*cursor), begin, count, biases, Streams(count));
+      Fused(In(*cursor), Out(*cursor), begin, count, biases, Streams(count));
     } else {
       KernelFor(count)(In(*cursor), Out(*cursor), Mask(begin), static_cast<size_t>(count), job_.slope);
     }
@@ -270,7 +248,7 @@ class Walk {
       Copy<Transfer::kGather>(cursor, buffer.bytes, count);
     }
     if (job_.fused != nullptr) {
-      Fused(first, in, out, begin, count, biases, write_directly && Streams(count));
+      Fused(in, out, begin, count, biases, write_directly && Streams(count));
     } else {
       const Kernel kernel = write_directly ? KernelFor(count) : job_.kernel;
       kernel(in, out, Mask(begin), static_cast<size_t>(count), job_.slope);
@@ -282,61 +260,48 @@ class Walk {
   Kernel KernelFor(int64_t count) const { return Streams(count) ? job_.streaming_kernel : job_.kernel; }
   bool Streams(int64_t count) const { return streams_ && count * Bytes() >= kStreamingRunBytes; }
 
-  // The fused kernel over the `count` elements from `cursor` on, with their biases: one for all along a run, or one for
-  // each, gathered where they are not side by side.
-  void Fused(const Cursor& cursor, const std::byte* in, std::byte* out, int64_t begin, int64_t count, Biases* biases,
-             bool streams) const {
+  // The fused kernel over the `count` elements from `begin` on, in as many calls as it takes to gather the biases.
+  void Fused(const std::byte* in, std::byte* out, int64_t begin, int64_t count, Biases* biases, bool streams) const {
     const FusedJob& fused = *job_.fused;
-    FusedChunk chunk = {in,
-                        fused.bias,
-                        false,
-                        out,
-                        Mask(begin),
-                        fused.within != nullptr ? fused.within + begin / 8 : nullptr,
-                        static_cast<size_t>(count),
-                        streams};
-    if (fused.bias == nullptr) return fused.kernel(chunk, fused.numbers);
-    const bool one_run = count <= cursor.RunLength();
-    const int64_t stride = cursor.inner().bias_stride;
-    const std::byte* const bias = fused.bias + cursor.BiasOffset() * Bytes();
-    const bool is_aligned = reinterpret_cast<uintptr_t>(bias) % job_.itemsize == 0;
-    chunk.bias = bias;
-    chunk.bias_varies = !one_run || stride != 0;
-    if (one_run && (stride == 0 || (stride == 1 && is_aligned))) return fused.kernel(chunk, fused.numbers);
-
+    const BiasRuns& runs = plan_.bias;
     const int64_t most = static_cast<int64_t>(kBufferBytes / job_.itemsize);
-    if (bias_repeats_ && !biases->are_repeated) {
-      Repeat(biases->buffer.bytes, most);
-      biases->are_repeated = true;
-    }
-    Cursor source = cursor;
-    for (int64_t done = 0; done < count; done += static_cast<int64_t>(chunk.elements)) {
-      int64_t first = 0;  // in the buffer
-      int64_t part = std::min(count - done, most);
-      if (bias_repeats_) {
-        first = (begin + done) % bias_period_;
-        if (part > most - first) part = (most - first) / 8 * 8;
-      } else {
-        Copy<Transfer::kGatherBias>(&source, biases->buffer.bytes, part);
+    const bool repeats = runs.extent <= most / 2;  // all of them fit, from any one on
+    for (int64_t part, done = 0; done < count; done += part) {
+      part = count - done;
+      const int64_t run = (begin + done) / runs.run;
+      const int64_t in_run = (begin + done) % runs.run;
+      const std::byte* bias = nullptr;
+      if (fused.bias != nullptr) {
+        const int64_t index = run % runs.extent;
+        const int64_t needed = (in_run + part - 1) / runs.run + 1;
+        const int64_t first = repeats ? index : 0;  // in the buffer
+        const int64_t gathered = std::min(first + needed, most);
+        if (!repeats) {
+          GatherBiases(index, gathered, biases->buffer.bytes);
+        } else if (biases->gathered < gathered) {
+          GatherBiases(0, gathered, biases->buffer.bytes);
+          biases->gathered = gathered;
+        }
+        bias = biases->buffer.bytes + first * Bytes();
+        if (gathered - first < needed) part = ((gathered - first) * runs.run - in_run) / 8 * 8;
       }
-      chunk.in = in + done * Bytes();
-      chunk.bias = biases->buffer.bytes + first * Bytes();
-      chunk.out = out + done * Bytes();
-      chunk.mask = Mask(begin + done);
-      chunk.within = fused.within != nullptr ? fused.within + (begin + done) / 8 : nullptr;
-      chunk.elements = static_cast<size_t>(part);
-      fused.kernel(chunk, fused.numbers);
+      fused.kernel(
+          {in + done * Bytes(), bias, static_cast<size_t>(runs.run), static_cast<size_t>(in_run), out + done * Bytes(),
+           Mask(begin + done), fused.within != nullptr ? fused.within + (begin + done) / 8 : nullptr,
+           static_cast<size_t>(part), streams},
+          fused.numbers);
     }
   }
 
-  // Fills a buffer of so many elements with the biases from the plan's first element on.
-  void Repeat(std::byte* buffer, int64_t elements) const {
-    Cursor source(plan_, 0);
-    int64_t filled = std::min(bias_period_, elements);
-    Copy<Transfer::kGatherBias>(&source, buffer, filled);
-    for (int64_t more; filled < elements; filled += more) {
-      more = std::min(filled, elements - filled);
-      std::memcpy(buffer + filled * Bytes(), buffer, static_cast<size_t>(more * Bytes()));
+  // Of `count` runs from the one of `index` on.
+  void GatherBiases(int64_t index, int64_t count, std::byte* buffer) const {
+    const BiasRuns& runs = plan_.bias;
+    int64_t filled = 0;
+    for (int64_t more; filled < count; filled += more, index = 0) {
+      more = std::min(runs.extent - index, count - filled);
+      // It is only read.
+      std::byte* from = const_cast<std::byte*>(job_.fused->bias) + (runs.start + index * runs.stride) * Bytes();
+      CopyRunOf<Transfer::kGather>(buffer + filled * Bytes(), from, runs.stride, more);
     }
   }
 
@@ -349,34 +314,31 @@ class Walk {
 
   template <Transfer transfer>
   void Copy(Cursor* cursor, std::byte* buffer, int64_t count) const {
-    switch (job_.itemsize) {  // 8 else, by the assertion in dtypes.h
-      case 1:
-        return CopyRuns<transfer, uint8_t>(cursor, buffer, count);
-      case 2:
-        return CopyRuns<transfer, uint16_t>(cursor, buffer, count);
-      case 4:
-        return CopyRuns<transfer, uint32_t>(cursor, buffer, count);
-      default:
-        return CopyRuns<transfer, uint64_t>(cursor, buffer, count);
-    }
-  }
-
-  template <Transfer transfer, typename Word>
-  void CopyRuns(Cursor* cursor, std::byte* buffer, int64_t count) const {
     while (count > 0) {
       const int64_t run = std::min(count, cursor->RunLength());
       // What is gathered is only read; CopyRun is one function for both ways.
       if constexpr (transfer == Transfer::kGather) {
-        CopyRun<transfer, Word>(buffer, const_cast<std::byte*>(In(*cursor)), cursor->inner().in_stride, run);
-      } else if constexpr (transfer == Transfer::kGatherBias) {
-        const std::byte* bias = job_.fused->bias + cursor->BiasOffset() * Bytes();
-        CopyRun<Transfer::kGather, Word>(buffer, const_cast<std::byte*>(bias), cursor->inner().bias_stride, run);
+        CopyRunOf<transfer>(buffer, const_cast<std::byte*>(In(*cursor)), cursor->inner().in_stride, run);
       } else {
-        CopyRun<transfer, Word>(buffer, Out(*cursor), cursor->inner().out_stride, run);
+        CopyRunOf<transfer>(buffer, Out(*cursor), cursor->inner().out_stride, run);
       }
       cursor->Advance(run);
       buffer += run * Bytes();
       count -= run;
+    }
+  }
+
+  template <Transfer transfer>
+  void CopyRunOf(std::byte* contiguous, std::byte* strided, int64_t stride, int64_t count) const {
+    switch (job_.itemsize) {  // 8 else, by the assertion in dtypes.h
+      case 1:
+        return CopyRun<transfer, uint8_t>(contiguous, strided, stride, count);
+      case 2:
+        return CopyRun<transfer, uint16_t>(contiguous, strided, stride, count);
+      case 4:
+        return CopyRun<transfer, uint32_t>(contiguous, strided, stride, count);
+      default:
+        return CopyRun<transfer, uint64_t>(contiguous, strided, stride, count);
     }
   }
 
@@ -387,8 +349,6 @@ class Walk {
   const int64_t tasks_;
   const Contiguity in_;
   const Contiguity out_;
-  const int64_t bias_period_;
-  const bool bias_repeats_;  // often enough for a buffer to hold what any chunk needs
   // Stores past the cache from three quarters of its size on: input and output are one and a half of it then. Measured
   // at 32 MiB, one thread and two, with a consumer that reads the output and without: from 24 MiB of output on
   // streaming is faster (1.3 to 1.6), at 16 MiB equal, below slower. In place nothing is read only to be overwritten.

@@ -24,16 +24,78 @@ HWY_INLINE WideV<L> MakeWide(double number) {
   return L::Wide::MakeSlope(std::isnan(number) ? std::numeric_limits<double>::quiet_NaN() : number);
 }
 
-// `elements`: a multiple of the wide lanes, at most kBlock, as in the next one. `bias`: a number for each element, or
-// null, and `one_bias` is that of all.
+// The biases of consecutive elements: one for each, or the first one for all.
+template <typename T>
+struct Biases {
+  const T* from;
+  bool vary;
+};
+
+// Finds those of a block. For all of it they are in memory at `scratch`, if they are not where they were given.
+template <class L>
+class BiasReader {
+ public:
+  using T = hn::TFromD<typename L::D>;
+
+  HWY_INLINE explicit BiasReader(const FusedChunk& chunk)
+      : bias_(static_cast<const T*>(chunk.bias)),
+        run_(chunk.bias_run),
+        begin_(chunk.bias_begin),
+        elements_(chunk.elements) {
+    if (bias_ == nullptr) {
+      L::StoreWide(MakeWide<L>(-0.0), scratch_);  // which changes no number
+      last_ = ~size_t{0};
+    }
+  }
+
+  // Those of `elements` from i on; of what is behind the chunk's last one there is none to be read.
+  HWY_INLINE Biases<T> Of(size_t i, size_t elements) {
+    if (i >= first_ && i + elements <= last_) return {scratch_, false};
+    if (run_ == 1 && i + elements <= elements_) return {bias_ + i, true};
+    elements = HWY_MIN(elements, elements_ - i);
+    size_t run = (begin_ + i) / run_;
+    size_t end = (run + 1) * run_ - begin_;
+    if (i + elements <= end) {
+      Repeat(bias_[run], hn::MaxLanes(typename L::Wide::D()), scratch_);
+      first_ = i;
+      last_ = end;
+      return {scratch_, false};
+    }
+    first_ = last_ = 0;
+    for (size_t j = 0; j < elements; ++run, end += run_) {
+      const size_t count = HWY_MIN(end - i, elements) - j;
+      Repeat(bias_[run], count, scratch_ + j);
+      j += count;
+    }
+    return {scratch_, true};
+  }
+
+ private:
+  // Whole vectors: up to one less an element is written behind the last.
+  static HWY_INLINE void Repeat(T number, size_t count, T* to) {
+    const typename L::D d;
+    for (size_t j = 0; j < count; j += hn::Lanes(d)) hn::StoreU(hn::Set(d, number), d, to + j);
+  }
+
+  const T* bias_;
+  size_t run_;
+  size_t begin_;
+  size_t elements_;
+  size_t first_ = 0;  // from here to `last_` all have the one in scratch_
+  size_t last_ = 0;
+  HWY_ALIGN T scratch_[kBlock + hn::MaxLanes(typename L::D())] = {};
+};
+
+// `elements`: a multiple of the wide lanes, at most kBlock, as in the next one.
 template <class L, Kept kept, typename T>
-HWY_INLINE FusedBits FusedForwardBlock(const T* in, const T* bias, WideV<L> one_bias, T* out, WideV<L> slope,
-                                       WideV<L> scale, WideV<L> limit, size_t elements) {
+HWY_INLINE FusedBits FusedForwardBlock(const T* in, Biases<T> bias, T* out, WideV<L> slope, WideV<L> scale,
+                                       WideV<L> limit, size_t elements) {
   using Wide = typename L::Wide;
   const typename Wide::D d;
   FusedBits bits;
+  const WideV<L> first = L::LoadWide(bias.from);
   for (size_t i = 0; i < elements; i += hn::Lanes(d)) {
-    const WideV<L> b = bias != nullptr ? L::LoadWide(bias + i) : one_bias;
+    const WideV<L> b = bias.vary ? L::LoadWide(bias.from + i) : first;
     typename Wide::M positive;
     WideV<L> v = FusedFormula(Wide(), L::LoadWide(in + i), b, slope, scale, &positive);
     if constexpr (kept != Kept::kNone) bits.positive |= MaskBits(d, positive) << i;
@@ -49,7 +111,7 @@ HWY_INLINE void FusedBackwardBlock(const T* in, T* out, FusedBits bits, WideV<L>
                                    size_t elements) {
   using Wide = typename L::Wide;
   const typename Wide::D d;
-  const auto lanes = [d](uint64_t word) {
+  const auto lanes = [d](uint64_t word) HWY_ATTR {
     return hn::LoadMaskBits(d, reinterpret_cast<const uint8_t*>(&word));  // may read all 8 bytes
   };
   for (size_t i = 0; i < elements; i += hn::Lanes(d)) {
@@ -59,13 +121,13 @@ HWY_INLINE void FusedBackwardBlock(const T* in, T* out, FusedBits bits, WideV<L>
   }
 }
 
-// Calls block(in, bias, out, bits, elements) for each block, where bits is what the masks hold or will hold.
+// Calls block(i, in, out, bits, elements) for the elements of each block from i on, where bits is what the masks hold
+// or will hold. In the last one `in` and `out` may be a copy.
 template <class L, Kept kept, bool kForward, typename Block>
 HWY_INLINE void ForEachBlock(const FusedChunk& chunk, Block block) {
   using T = hn::TFromD<typename L::D>;
   const typename L::D d;
   const T* const in = static_cast<const T*>(chunk.in);
-  const T* const bias = chunk.bias_varies ? static_cast<const T*>(chunk.bias) : nullptr;
   T* const out = static_cast<T*>(chunk.out);
   const auto load = [&](size_t i, size_t mask_bytes) {
     FusedBits bits;
@@ -89,8 +151,7 @@ HWY_INLINE void ForEachBlock(const FusedChunk& chunk, Block block) {
   for (size_t done = 0; done < blocks_end; done += kBlock) {
     const size_t i = descends ? blocks_end - kBlock - done : done;
     T* const to = streams || descends ? result : out + i;
-    keep(block(in + i, bias != nullptr ? bias + i : nullptr, to, load(i, sizeof(uint64_t)), kBlock), i,
-         sizeof(uint64_t));
+    keep(block(i, in + i, to, load(i, sizeof(uint64_t)), kBlock), i, sizeof(uint64_t));
     if (streams) {
       for (size_t j = 0; j < kBlock; j += hn::Lanes(d)) hn::Stream(hn::Load(d, result + j), d, out + i + j);
     } else if (descends) {
@@ -104,23 +165,20 @@ HWY_INLINE void ForEachBlock(const FusedChunk& chunk, Block block) {
   const typename L::Wide::D wide;
   const size_t whole = tail / hn::Lanes(wide) * hn::Lanes(wide);
   const size_t mask_bytes = (tail + 7) / 8;
-  FusedBits bits = load(blocks_end, mask_bytes);
-  FusedBits kept_bits =
-      block(in + blocks_end, bias != nullptr ? bias + blocks_end : nullptr, out + blocks_end, bits, whole);
+  const FusedBits given = load(blocks_end, mask_bytes);
+  FusedBits bits;
+  if (whole > 0) bits = block(blocks_end, in + blocks_end, out + blocks_end, given, whole);
   if (whole < tail) {
     const size_t i = blocks_end + whole;
     HWY_ALIGN T last[hn::MaxLanes(wide)] = {};
-    HWY_ALIGN T last_bias[hn::MaxLanes(wide)] = {};
     std::memcpy(last, in + i, (tail - whole) * sizeof(T));
-    if (bias != nullptr) std::memcpy(last_bias, bias + i, (tail - whole) * sizeof(T));
-    bits = block(last, bias != nullptr ? last_bias : nullptr, last, {bits.positive >> whole, bits.within >> whole},
-                 hn::Lanes(wide));
+    const FusedBits last_bits = block(i, last, last, {given.positive >> whole, given.within >> whole}, hn::Lanes(wide));
     const uint64_t own = (uint64_t{1} << (tail - whole)) - 1;
-    kept_bits.positive |= (bits.positive & own) << whole;
-    kept_bits.within |= (bits.within & own) << whole;
+    bits.positive |= (last_bits.positive & own) << whole;
+    bits.within |= (last_bits.within & own) << whole;
     std::memcpy(out + i, last, (tail - whole) * sizeof(T));
   }
-  keep(kept_bits, blocks_end, mask_bytes);
+  keep(bits, blocks_end, mask_bytes);
 }
 
 template <class L, Kept kept>
@@ -129,14 +187,9 @@ HWY_NOINLINE void FusedForwardLoop(const FusedChunk& chunk, const FusedNumbers& 
   const WideV<L> slope = MakeWide<L>(numbers.slope);
   const WideV<L> scale = MakeWide<L>(numbers.scale);
   const WideV<L> limit = MakeWide<L>(numbers.clamp);
-  WideV<L> one_bias = MakeWide<L>(-0.0);  // which changes no number
-  if (chunk.bias != nullptr && !chunk.bias_varies) {
-    HWY_ALIGN T same[hn::MaxLanes(typename L::Wide::D())];
-    for (T& number : same) std::memcpy(&number, chunk.bias, sizeof(T));
-    one_bias = L::LoadWide(same);
-  }
-  ForEachBlock<L, kept, true>(chunk, [&](const T* in, const T* bias, T* out, FusedBits, size_t elements) HWY_ATTR {
-    return FusedForwardBlock<L, kept>(in, bias, one_bias, out, slope, scale, limit, elements);
+  BiasReader<L> biases(chunk);
+  ForEachBlock<L, kept, true>(chunk, [&](size_t i, const T* in, T* out, FusedBits, size_t elements) HWY_ATTR {
+    return FusedForwardBlock<L, kept>(in, biases.Of(i, elements), out, slope, scale, limit, elements);
   });
 }
 
@@ -156,7 +209,7 @@ HWY_NOINLINE void FusedBackwardLoop(const FusedChunk& chunk, const FusedNumbers&
   using T = hn::TFromD<typename L::D>;
   const WideV<L> slope = MakeWide<L>(numbers.slope);
   const WideV<L> scale = MakeWide<L>(numbers.scale);
-  ForEachBlock<L, kept, false>(chunk, [&](const T* in, const T*, T* out, FusedBits bits, size_t elements) HWY_ATTR {
+  ForEachBlock<L, kept, false>(chunk, [&](size_t, const T* in, T* out, FusedBits bits, size_t elements) HWY_ATTR {
     FusedBackwardBlock<L, kept>(in, out, bits, slope, scale, elements);
     return bits;
   });

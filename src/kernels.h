@@ -22,8 +22,9 @@ using Kernel = void (*)(const void* in, void* out, uint8_t* mask, size_t element
 // One contiguous chunk of the fused operation; see leakyrelu_fused_forward.
 struct FusedChunk {
   const void* in;
-  const void* bias;  // a number for each element if it varies, else one for all; null: none
-  bool bias_varies;
+  const void* bias;  // aligned to the element; null: none. Element i has the one at (bias_begin + i) / bias_run
+  size_t bias_run;
+  size_t bias_begin;
   void* out;        // the same as `in` or disjoint
   uint8_t* mask;    // as a Kernel's; null only forward
   uint8_t* within;  // likewise, of the clamp; null: no clamp, or no mask either

@@ -54,11 +54,12 @@ class FusedKernelsTest : public testing::TestWithParam<std::tuple<const Kernels*
     const FusedNumbers numbers = RandomNumbers(random, dtype(), masks);
     const bool in_place = random->OneIn(3);
     const bool has_bias = !random->OneIn(3);
-    const bool varies = has_bias && random->OneIn(2);
+    const int64_t run = random->OneIn(3) ? 1 : random->Between(1, 200);
+    const int64_t bias_begin = random->Between(0, run - 1);
+    const auto bias_index = [&](int64_t i) { return (bias_begin + i) / run; };
     TestArray x(dtype(), {elements}, {1}, RandomPlace(random));
     TestArray y(dtype(), {elements}, {1}, RandomPlace(random));
-    // One for all may lie anywhere.
-    TestArray bias(dtype(), {varies ? elements : 1}, {1}, test_util::RandomPlace(random, varies ? bytes() : 1));
+    TestArray bias(dtype(), {elements == 0 ? 0 : bias_index(elements - 1) + 1}, {1}, RandomPlace(random));
     TestArray& result = in_place ? x : y;
     x.FillRandomly(random);
     bias.FillRandomly(random);
@@ -69,7 +70,7 @@ class FusedKernelsTest : public testing::TestWithParam<std::tuple<const Kernels*
     std::vector<uint8_t> expected_within(mask.bytes());
     for (int64_t i = 0; i < elements; ++i) {
       // What changes no number is -0.
-      const uint64_t b = has_bias ? bias.Get(varies ? i : 0) : oracle::SignBit(dtype());
+      const uint64_t b = has_bias ? bias.Get(bias_index(i)) : oracle::SignBit(dtype());
       const auto want = oracle::FusedForward(dtype(), x.Get(i), b, numbers.slope, numbers.scale, numbers.clamp);
       expected.push_back(want.y);
       if (want.positive) test_util::SetMaskBit(&expected_mask, i);
@@ -82,7 +83,8 @@ class FusedKernelsTest : public testing::TestWithParam<std::tuple<const Kernels*
 
     const FusedChunk chunk = {x.Api().data,
                               has_bias ? bias.Api().data : nullptr,
-                              varies,
+                              static_cast<size_t>(run),
+                              static_cast<size_t>(bias_begin),
                               result.Api().data,
                               masks != Masks::kNone ? mask.data() : nullptr,
                               masks == Masks::kBoth ? within.data() : nullptr,
@@ -122,7 +124,8 @@ class FusedKernelsTest : public testing::TestWithParam<std::tuple<const Kernels*
 
     const FusedChunk chunk = {dy.Api().data,
                               nullptr,
-                              false,
+                              1,
+                              0,
                               result.Api().data,
                               mask.data(),
                               masks == Masks::kBoth ? within.data() : nullptr,
