@@ -23,6 +23,9 @@ constexpr size_t kBufferBytes = 8192;
 // last element.
 constexpr size_t kRepeatBytes = 16;
 
+// Biases that a kernel wants to have before they begin anew.
+constexpr int64_t kBiases = 512;
+
 struct Buffer {
   alignas(64) std::byte bytes[kBufferBytes + kRepeatBytes];
 };
@@ -260,48 +263,53 @@ class Walk {
   Kernel KernelFor(int64_t count) const { return Streams(count) ? job_.streaming_kernel : job_.kernel; }
   bool Streams(int64_t count) const { return streams_ && count * Bytes() >= kStreamingRunBytes; }
 
-  // The fused kernel over the `count` elements from `begin` on, in as many calls as it takes to gather the biases.
+  // The fused kernel over the `count` elements from `begin` on: in one call, unless the buffer cannot hold their
+  // biases.
   void Fused(const std::byte* in, std::byte* out, int64_t begin, int64_t count, Biases* biases, bool streams) const {
     const FusedJob& fused = *job_.fused;
     const BiasRuns& runs = plan_.bias;
-    const int64_t most = static_cast<int64_t>(kBufferBytes / job_.itemsize);
-    const bool repeats = runs.extent <= most / 2;  // all of them fit, from any one on
+    const int64_t most = static_cast<int64_t>(kBufferBytes / job_.itemsize - kBiasesAgain);
+    const bool all_fit = runs.extent <= most;
     for (int64_t part, done = 0; done < count; done += part) {
       part = count - done;
       const int64_t run = (begin + done) / runs.run;
-      const int64_t in_run = (begin + done) % runs.run;
-      const std::byte* bias = nullptr;
-      if (fused.bias != nullptr) {
-        const int64_t index = run % runs.extent;
-        const int64_t needed = (in_run + part - 1) / runs.run + 1;
-        const int64_t first = repeats ? index : 0;  // in the buffer
-        const int64_t gathered = std::min(first + needed, most);
-        if (!repeats) {
-          GatherBiases(index, gathered, biases->buffer.bytes);
-        } else if (biases->gathered < gathered) {
-          GatherBiases(0, gathered, biases->buffer.bytes);
-          biases->gathered = gathered;
+      int64_t in_run = (begin + done) % runs.run;
+      if (fused.bias != nullptr && all_fit) {
+        if (biases->gathered == 0) {
+          // Short ones several times: each time that the kernel begins anew costs it something.
+          biases->gathered = runs.extent * std::max<int64_t>(1, std::min(most, kBiases) / runs.extent);
+          GatherBiases(0, biases->gathered, &biases->buffer);
         }
-        bias = biases->buffer.bytes + first * Bytes();
-        if (gathered - first < needed) part = ((gathered - first) * runs.run - in_run) / 8 * 8;
+        in_run += run % biases->gathered * runs.run;
+      } else if (fused.bias != nullptr) {
+        biases->gathered = std::min((in_run + part - 1) / runs.run + 1, most);
+        GatherBiases(run % runs.extent, biases->gathered, &biases->buffer);
+        if ((in_run + part - 1) / runs.run >= most) part = (most * runs.run - in_run) / 8 * 8;
       }
-      fused.kernel(
-          {in + done * Bytes(), bias, static_cast<size_t>(runs.run), static_cast<size_t>(in_run), out + done * Bytes(),
-           Mask(begin + done), fused.within != nullptr ? fused.within + (begin + done) / 8 : nullptr,
-           static_cast<size_t>(part), streams},
-          fused.numbers);
+      const FusedChunk chunk = {in + done * Bytes(),
+                                fused.bias != nullptr ? biases->buffer.bytes : nullptr,
+                                static_cast<size_t>(biases->gathered),
+                                static_cast<size_t>(runs.run),
+                                static_cast<size_t>(in_run),
+                                out + done * Bytes(),
+                                Mask(begin + done),
+                                fused.within != nullptr ? fused.within + (begin + done) / 8 : nullptr,
+                                static_cast<size_t>(part),
+                                streams};
+      fused.kernel(chunk, fused.numbers);
     }
   }
 
-  // Of `count` runs from the one of `index` on.
-  void GatherBiases(int64_t index, int64_t count, std::byte* buffer) const {
+  // Of `count` runs from the one of `index` on, and of kBiasesAgain behind them.
+  void GatherBiases(int64_t index, int64_t count, Buffer* buffer) const {
     const BiasRuns& runs = plan_.bias;
-    int64_t filled = 0;
-    for (int64_t more; filled < count; filled += more, index = 0) {
-      more = std::min(runs.extent - index, count - filled);
+    std::byte* to = buffer->bytes;
+    count += int64_t{kBiasesAgain};
+    for (int64_t more; count > 0; count -= more, to += more * Bytes(), index = 0) {
+      more = std::min(runs.extent - index, count);
       // It is only read.
       std::byte* from = const_cast<std::byte*>(job_.fused->bias) + (runs.start + index * runs.stride) * Bytes();
-      CopyRunOf<Transfer::kGather>(buffer + filled * Bytes(), from, runs.stride, more);
+      CopyRunOf<Transfer::kGather>(to, from, runs.stride, more);
     }
   }
 

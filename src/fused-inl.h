@@ -31,7 +31,9 @@ struct Biases {
   bool vary;
 };
 
-// Finds those of a block. For all of it they are in memory at `scratch`, if they are not where they were given.
+// Finds those of a block.
+static_assert(kBlock <= kBiasesAgain);
+
 template <class L>
 class BiasReader {
  public:
@@ -39,50 +41,53 @@ class BiasReader {
 
   HWY_INLINE explicit BiasReader(const FusedChunk& chunk)
       : bias_(static_cast<const T*>(chunk.bias)),
+        extent_(chunk.bias_extent),
         run_(chunk.bias_run),
-        begin_(chunk.bias_begin),
-        elements_(chunk.elements) {
+        begin_(chunk.bias_begin) {
     if (bias_ == nullptr) {
       L::StoreWide(MakeWide<L>(-0.0), scratch_);  // which changes no number
-      last_ = ~size_t{0};
+      end_ = ~size_t{0};
     }
   }
 
-  // Those of `elements` from i on; of what is behind the chunk's last one there is none to be read.
+  // Those of `elements` from i on, which is never below that of the call before.
   HWY_INLINE Biases<T> Of(size_t i, size_t elements) {
-    if (i >= first_ && i + elements <= last_) return {scratch_, false};
-    if (run_ == 1 && i + elements <= elements_) return {bias_ + i, true};
-    elements = HWY_MIN(elements, elements_ - i);
-    size_t run = (begin_ + i) / run_;
-    size_t end = (run + 1) * run_ - begin_;
+    if (i + elements <= end_) return {scratch_, false};
+    if (run_ == 1) {
+      while (i + begin_ - wrapped_ >= extent_) wrapped_ += extent_;
+      return {bias_ + (i + begin_ - wrapped_), true};
+    }
+    size_t index = (begin_ + i) / run_;
+    size_t end = (index + 1) * run_ - begin_;  // of its elements
+    index %= extent_;
     if (i + elements <= end) {
-      Repeat(bias_[run], hn::MaxLanes(typename L::Wide::D()), scratch_);
-      first_ = i;
-      last_ = end;
+      Repeat(bias_[index], hn::MaxLanes(typename L::Wide::D()), scratch_);
+      end_ = end;
       return {scratch_, false};
     }
-    first_ = last_ = 0;
-    for (size_t j = 0; j < elements; ++run, end += run_) {
-      const size_t count = HWY_MIN(end - i, elements) - j;
-      Repeat(bias_[run], count, scratch_ + j);
-      j += count;
+    end_ = 0;
+    for (size_t done = 0; done < elements; end += run_) {
+      const size_t count = HWY_MIN(end - i, elements) - done;
+      Repeat(bias_[index], count, scratch_ + done);
+      done += count;
+      if (++index == extent_) index = 0;
     }
     return {scratch_, true};
   }
 
  private:
-  // Whole vectors: up to one less an element is written behind the last.
+  // Whole vectors: some are written behind the last.
   static HWY_INLINE void Repeat(T number, size_t count, T* to) {
     const typename L::D d;
     for (size_t j = 0; j < count; j += hn::Lanes(d)) hn::StoreU(hn::Set(d, number), d, to + j);
   }
 
   const T* bias_;
+  size_t extent_;
   size_t run_;
   size_t begin_;
-  size_t elements_;
-  size_t first_ = 0;  // from here to `last_` all have the one in scratch_
-  size_t last_ = 0;
+  size_t wrapped_ = 0;  // elements of all the times before that the biases of single elements were used up
+  size_t end_ = 0;      // until there all elements have the bias in scratch_
   HWY_ALIGN T scratch_[kBlock + hn::MaxLanes(typename L::D())] = {};
 };
 
@@ -146,17 +151,11 @@ HWY_INLINE void ForEachBlock(const FusedChunk& chunk, Block block) {
 
   const size_t blocks_end = chunk.elements / kBlock * kBlock;
   const bool streams = chunk.streams && reinterpret_cast<uintptr_t>(out) % (hn::MaxLanes(d) * sizeof(T)) == 0;
-  const bool descends = HWY_UNLIKELY(BestOrder<L>(in, out) == Order::kDescending);
-  HWY_ALIGN T result[kBlock];  // for stores that must wait until all of the block is loaded, or go past the cache
-  for (size_t done = 0; done < blocks_end; done += kBlock) {
-    const size_t i = descends ? blocks_end - kBlock - done : done;
-    T* const to = streams || descends ? result : out + i;
-    keep(block(i, in + i, to, load(i, sizeof(uint64_t)), kBlock), i, sizeof(uint64_t));
-    if (streams) {
-      for (size_t j = 0; j < kBlock; j += hn::Lanes(d)) hn::Stream(hn::Load(d, result + j), d, out + i + j);
-    } else if (descends) {
-      std::memcpy(out + i, result, sizeof(result));
-    }
+  HWY_ALIGN T result[kBlock];
+  for (size_t i = 0; i < blocks_end; i += kBlock) {
+    keep(block(i, in + i, streams ? result : out + i, load(i, sizeof(uint64_t)), kBlock), i, sizeof(uint64_t));
+    if (!streams) continue;
+    for (size_t j = 0; j < kBlock; j += hn::Lanes(d)) hn::Stream(hn::Load(d, result + j), d, out + i + j);
   }
   if (streams) hwy::FlushStream();
 

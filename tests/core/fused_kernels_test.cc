@@ -55,14 +55,16 @@ class FusedKernelsTest : public testing::TestWithParam<std::tuple<const Kernels*
     const bool in_place = random->OneIn(3);
     const bool has_bias = !random->OneIn(3);
     const int64_t run = random->OneIn(3) ? 1 : random->Between(1, 200);
-    const int64_t bias_begin = random->Between(0, run - 1);
-    const auto bias_index = [&](int64_t i) { return (bias_begin + i) / run; };
+    const int64_t extent = random->OneIn(3) ? random->Between(1, 5) : random->Between(1, 200);
+    const int64_t bias_begin = random->Between(0, run * extent - 1);
     TestArray x(dtype(), {elements}, {1}, RandomPlace(random));
     TestArray y(dtype(), {elements}, {1}, RandomPlace(random));
-    TestArray bias(dtype(), {elements == 0 ? 0 : bias_index(elements - 1) + 1}, {1}, RandomPlace(random));
+    const int64_t again = run == 1 ? int64_t{leakyrelu::kBiasesAgain} : 0;
+    TestArray bias(dtype(), {extent + again}, {1}, RandomPlace(random));
     TestArray& result = in_place ? x : y;
     x.FillRandomly(random);
     bias.FillRandomly(random);
+    for (int64_t i = 0; i < again; ++i) bias.Set(extent + i, bias.Get(i));
     TestMask mask(elements, random);
     TestMask within(elements, random);
     std::vector<uint64_t> expected;
@@ -70,7 +72,7 @@ class FusedKernelsTest : public testing::TestWithParam<std::tuple<const Kernels*
     std::vector<uint8_t> expected_within(mask.bytes());
     for (int64_t i = 0; i < elements; ++i) {
       // What changes no number is -0.
-      const uint64_t b = has_bias ? bias.Get(bias_index(i)) : oracle::SignBit(dtype());
+      const uint64_t b = has_bias ? bias.Get((bias_begin + i) / run % extent) : oracle::SignBit(dtype());
       const auto want = oracle::FusedForward(dtype(), x.Get(i), b, numbers.slope, numbers.scale, numbers.clamp);
       expected.push_back(want.y);
       if (want.positive) test_util::SetMaskBit(&expected_mask, i);
@@ -83,6 +85,7 @@ class FusedKernelsTest : public testing::TestWithParam<std::tuple<const Kernels*
 
     const FusedChunk chunk = {x.Api().data,
                               has_bias ? bias.Api().data : nullptr,
+                              static_cast<size_t>(extent),
                               static_cast<size_t>(run),
                               static_cast<size_t>(bias_begin),
                               result.Api().data,
@@ -124,6 +127,7 @@ class FusedKernelsTest : public testing::TestWithParam<std::tuple<const Kernels*
 
     const FusedChunk chunk = {dy.Api().data,
                               nullptr,
+                              1,
                               1,
                               0,
                               result.Api().data,
