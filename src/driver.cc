@@ -19,6 +19,17 @@ namespace {
 // Bytes of the gather/scatter buffer: a quarter of the smallest L1 data caches.
 constexpr size_t kBufferBytes = 8192;
 
+// Bytes that are written at once where one element is gathered again and again; at most so many, less one, beyond the
+// last element.
+constexpr size_t kRepeatBytes = 16;
+
+// Biases that a kernel wants to have before they begin anew.
+constexpr int64_t kBiases = 512;
+
+struct Buffer {
+  alignas(64) std::byte bytes[kBufferBytes + kRepeatBytes];
+};
+
 // Contiguous runs shorter than this are gathered too: below, a kernel call for each costs more than the copy. A mask
 // makes calls dearer, and a run that does not end with a mask byte takes two. Measured with rows of 20 to 1000 float32.
 constexpr int64_t kShortRun = 64;
@@ -41,9 +52,10 @@ constexpr int64_t kGrainBytes = 128 * 1024;
 // mask.
 constexpr int64_t kElementsPerMaskLine = 64 * 8;
 
-enum class Transfer { kGather, kGatherBias, kScatter };
+enum class Transfer { kGather, kScatter };
 
-// Copies `count` elements between contiguous memory and memory with a stride, `Word` being as wide as an element.
+// Copies `count` elements between contiguous memory, part of a Buffer, and memory with a stride, `Word` being as wide
+// as an element.
 template <Transfer transfer, typename Word>
 void CopyRun(std::byte* contiguous, std::byte* strided, int64_t stride, int64_t count) {
   if (stride == 1 && count >= kShortCopy) {
@@ -53,9 +65,10 @@ void CopyRun(std::byte* contiguous, std::byte* strided, int64_t stride, int64_t 
     return;
   }
   if (transfer == Transfer::kGather && stride == 0) {
-    Word word;
-    std::memcpy(&word, strided, sizeof(Word));
-    for (int64_t i = 0; i < count; ++i) std::memcpy(contiguous + i * ptrdiff_t{sizeof(Word)}, &word, sizeof(Word));
+    std::byte repeated[kRepeatBytes];
+    for (size_t i = 0; i < kRepeatBytes; i += sizeof(Word)) std::memcpy(repeated + i, strided, sizeof(Word));
+    const ptrdiff_t bytes = static_cast<ptrdiff_t>(count) * static_cast<ptrdiff_t>(sizeof(Word));
+    for (ptrdiff_t i = 0; i < bytes; i += ptrdiff_t{kRepeatBytes}) std::memcpy(contiguous + i, repeated, kRepeatBytes);
     return;
   }
   const ptrdiff_t step = static_cast<ptrdiff_t>(stride) * static_cast<ptrdiff_t>(sizeof(Word));
@@ -88,27 +101,16 @@ class Cursor {
   // Of this element from the arrays' addresses, in elements.
   int64_t in_offset() const { return in_; }
   int64_t out_offset() const { return out_; }
-  int64_t BiasOffset() const {
-    int64_t offset = plan_->bias_start;
-    for (int i = 0; i < plan_->dims; ++i) offset += index_[i] * plan_->loops[i].bias_stride;
-    return offset;
-  }
 
-  // By at most RunLength().
+  // By any number of elements that are left.
   void Advance(int64_t count) {
     int i = plan_->dims - 1;
     Move(i, count);
-    for (; index_[i] == plan_->loops[i].extent && i > 0; --i) {
-      Move(i, -index_[i]);
-      Move(i - 1, 1);
-    }
-  }
-
-  // By any number of elements that are left.
-  void Skip(int64_t count) {
-    for (int64_t run; count > 0; count -= run) {
-      run = std::min(count, RunLength());
-      Advance(run);
+    for (; i > 0 && index_[i] >= plan_->loops[i].extent; --i) {
+      const int64_t extent = plan_->loops[i].extent;
+      const int64_t carry = index_[i] < 2 * extent ? 1 : index_[i] / extent;  // a division takes its time
+      Move(i, -carry * extent);
+      Move(i - 1, carry);
     }
   }
 
@@ -143,6 +145,12 @@ class Walk {
   // element.
   enum class Contiguity { kNone, kRun, kWhole };
 
+  // Biases that a task has gathered: those of the plan's first runs.
+  struct Biases {
+    Buffer buffer;
+    int64_t gathered = 0;
+  };
+
   Contiguity FindContiguity(const std::byte* data, int64_t Loop::* stride) const {
     const Loop* loops = plan_.loops;
     int i = plan_.dims - 1;
@@ -171,6 +179,7 @@ class Walk {
     }
     const bool direct = in_ != Contiguity::kNone && out_ != Contiguity::kNone && run_length >= ShortRun(run_length);
 
+    Biases biases;
     Cursor cursor(plan_, begin);
     while (begin < end) {
       const int64_t run = std::min(cursor.RunLength(), end - begin);
@@ -180,7 +189,7 @@ class Walk {
         const int64_t whole = begin + run == end ? run : run / unit * unit;
         count = whole > 0 ? whole : std::min(unit, end - begin);
       }
-      Chunk(&cursor, begin, count);
+      Chunk(&cursor, begin, count, &biases);
       begin += count;
     }
   }
@@ -188,7 +197,7 @@ class Walk {
   // Where each run of the input is one element again and again, as in the gradient of a sum: the buffer is filled once
   // for each element, so that little but the output moves.
   void RepeatedRange(int64_t begin, int64_t end) const {
-    alignas(64) std::byte buffer[kBufferBytes];
+    Buffer buffer;
     const int64_t buffer_elements = static_cast<int64_t>(kBufferBytes / job_.itemsize);
     int64_t element = 0;  // the offset of the one that the buffer holds
     int64_t filled = 0;   // how often
@@ -199,10 +208,10 @@ class Walk {
         element = cursor.in_offset();
         filled = count;
         Cursor source = cursor;
-        Copy<Transfer::kGather>(&source, buffer, count);
+        Copy<Transfer::kGather>(&source, buffer.bytes, count);
       }
-      KernelFor(count)(buffer, Out(cursor), Mask(begin), static_cast<size_t>(count), job_.slope);
-      cursor.Skip(count);
+      KernelFor(count)(buffer.bytes, Out(cursor), Mask(begin), static_cast<size_t>(count), job_.slope);
+      cursor.Advance(count);
       begin += count;
     }
   }
@@ -213,79 +222,94 @@ class Walk {
   }
 
   // The kernel once, over the `count` elements from the cursor on, which it moves behind them.
-  void Chunk(Cursor* cursor, int64_t begin, int64_t count) const {
+  void Chunk(Cursor* cursor, int64_t begin, int64_t count, Biases* biases) const {
     const bool one_run = count <= cursor->RunLength();
     const bool read_directly = in_ == Contiguity::kWhole || (in_ == Contiguity::kRun && one_run);
     const bool write_directly = out_ == Contiguity::kWhole || (out_ == Contiguity::kRun && one_run);
-    if (!read_directly || !write_directly) return Buffered(cursor, begin, count, read_directly, write_directly);
+    if (!read_directly || !write_directly) {
+      return Buffered(cursor, begin, count, biases, read_directly, write_directly);
+    }
     if (job_.fused != nullptr) {
-      Fused(*cursor, In(*cursor), Out(*cursor), begin, count, Streams(count));
+      Fused(In(*cursor), Out(*cursor), begin, count, biases, Streams(count));
     } else {
       KernelFor(count)(In(*cursor), Out(*cursor), Mask(begin), static_cast<size_t>(count), job_.slope);
     }
-    cursor->Skip(count);
+    cursor->Advance(count);
   }
 
-  void Buffered(Cursor* cursor, int64_t begin, int64_t count, bool read_directly, bool write_directly) const {
-    alignas(64) std::byte buffer[kBufferBytes];
-    std::byte* out = write_directly ? Out(*cursor) : buffer;
+  void Buffered(Cursor* cursor, int64_t begin, int64_t count, Biases* biases, bool read_directly,
+                bool write_directly) const {
+    Buffer buffer;
+    std::byte* out = write_directly ? Out(*cursor) : buffer.bytes;
     const Cursor first = *cursor;
     Cursor target = first;
-    const std::byte* in = buffer;
+    const std::byte* in = buffer.bytes;
     if (read_directly) {
       in = In(*cursor);
-      cursor->Skip(count);
+      cursor->Advance(count);
     } else {
-      Copy<Transfer::kGather>(cursor, buffer, count);
+      Copy<Transfer::kGather>(cursor, buffer.bytes, count);
     }
     if (job_.fused != nullptr) {
-      Fused(first, in, out, begin, count, write_directly && Streams(count));
+      Fused(in, out, begin, count, biases, write_directly && Streams(count));
     } else {
       const Kernel kernel = write_directly ? KernelFor(count) : job_.kernel;
       kernel(in, out, Mask(begin), static_cast<size_t>(count), job_.slope);
     }
-    if (!write_directly) Copy<Transfer::kScatter>(&target, buffer, count);
+    if (!write_directly) Copy<Transfer::kScatter>(&target, buffer.bytes, count);
   }
 
   // For `count` elements that are written where they belong.
   Kernel KernelFor(int64_t count) const { return Streams(count) ? job_.streaming_kernel : job_.kernel; }
   bool Streams(int64_t count) const { return streams_ && count * Bytes() >= kStreamingRunBytes; }
 
-  // The fused kernel over the `count` elements from `cursor` on, with their biases: one for all along a run, or one for
-  // each, gathered where they are not side by side.
-  void Fused(const Cursor& cursor, const std::byte* in, std::byte* out, int64_t begin, int64_t count,
-             bool streams) const {
+  // The fused kernel over the `count` elements from `begin` on: in one call, unless the buffer cannot hold their
+  // biases.
+  void Fused(const std::byte* in, std::byte* out, int64_t begin, int64_t count, Biases* biases, bool streams) const {
     const FusedJob& fused = *job_.fused;
-    FusedChunk chunk = {in,
-                        fused.bias,
-                        false,
-                        out,
-                        Mask(begin),
-                        fused.within != nullptr ? fused.within + begin / 8 : nullptr,
-                        static_cast<size_t>(count),
-                        streams};
-    if (fused.bias == nullptr) return fused.kernel(chunk, fused.numbers);
-    const bool one_run = count <= cursor.RunLength();
-    const int64_t stride = cursor.inner().bias_stride;
-    const std::byte* const bias = fused.bias + cursor.BiasOffset() * Bytes();
-    const bool is_aligned = reinterpret_cast<uintptr_t>(bias) % job_.itemsize == 0;
-    chunk.bias = bias;
-    chunk.bias_varies = !one_run || stride != 0;
-    if (one_run && (stride == 0 || (stride == 1 && is_aligned))) return fused.kernel(chunk, fused.numbers);
-
-    alignas(64) std::byte biases[kBufferBytes];
-    const int64_t most = static_cast<int64_t>(kBufferBytes / job_.itemsize);
-    Cursor source = cursor;
-    for (int64_t done = 0; done < count; done += static_cast<int64_t>(chunk.elements)) {
-      const int64_t part = std::min(count - done, most);
-      Copy<Transfer::kGatherBias>(&source, biases, part);
-      chunk.in = in + done * Bytes();
-      chunk.bias = biases;
-      chunk.out = out + done * Bytes();
-      chunk.mask = Mask(begin + done);
-      chunk.within = fused.within != nullptr ? fused.within + (begin + done) / 8 : nullptr;
-      chunk.elements = static_cast<size_t>(part);
+    const BiasRuns& runs = plan_.bias;
+    const int64_t most = static_cast<int64_t>(kBufferBytes / job_.itemsize - kBiasesAgain);
+    const bool all_fit = runs.extent <= most;
+    for (int64_t part, done = 0; done < count; done += part) {
+      part = count - done;
+      const int64_t run = (begin + done) / runs.run;
+      int64_t in_run = (begin + done) % runs.run;
+      if (fused.bias != nullptr && all_fit) {
+        if (biases->gathered == 0) {
+          // Short ones several times: each time that the kernel begins anew costs it something.
+          biases->gathered = runs.extent * std::max<int64_t>(1, std::min(most, kBiases) / runs.extent);
+          GatherBiases(0, biases->gathered, &biases->buffer);
+        }
+        in_run += run % biases->gathered * runs.run;
+      } else if (fused.bias != nullptr) {
+        biases->gathered = std::min((in_run + part - 1) / runs.run + 1, most);
+        GatherBiases(run % runs.extent, biases->gathered, &biases->buffer);
+        if ((in_run + part - 1) / runs.run >= most) part = (most * runs.run - in_run) / 8 * 8;
+      }
+      const FusedChunk chunk = {in + done * Bytes(),
+                                fused.bias != nullptr ? biases->buffer.bytes : nullptr,
+                                static_cast<size_t>(biases->gathered),
+                                static_cast<size_t>(runs.run),
+                                static_cast<size_t>(in_run),
+                                out + done * Bytes(),
+                                Mask(begin + done),
+                                fused.within != nullptr ? fused.within + (begin + done) / 8 : nullptr,
+                                static_cast<size_t>(part),
+                                streams};
       fused.kernel(chunk, fused.numbers);
+    }
+  }
+
+  // Of `count` runs from the one of `index` on, and of kBiasesAgain behind them.
+  void GatherBiases(int64_t index, int64_t count, Buffer* buffer) const {
+    const BiasRuns& runs = plan_.bias;
+    std::byte* to = buffer->bytes;
+    count += int64_t{kBiasesAgain};
+    for (int64_t more; count > 0; count -= more, to += more * Bytes(), index = 0) {
+      more = std::min(runs.extent - index, count);
+      // It is only read.
+      std::byte* from = const_cast<std::byte*>(job_.fused->bias) + (runs.start + index * runs.stride) * Bytes();
+      CopyRunOf<Transfer::kGather>(to, from, runs.stride, more);
     }
   }
 
@@ -298,34 +322,31 @@ class Walk {
 
   template <Transfer transfer>
   void Copy(Cursor* cursor, std::byte* buffer, int64_t count) const {
-    switch (job_.itemsize) {  // 8 else, by the assertion in dtypes.h
-      case 1:
-        return CopyRuns<transfer, uint8_t>(cursor, buffer, count);
-      case 2:
-        return CopyRuns<transfer, uint16_t>(cursor, buffer, count);
-      case 4:
-        return CopyRuns<transfer, uint32_t>(cursor, buffer, count);
-      default:
-        return CopyRuns<transfer, uint64_t>(cursor, buffer, count);
-    }
-  }
-
-  template <Transfer transfer, typename Word>
-  void CopyRuns(Cursor* cursor, std::byte* buffer, int64_t count) const {
     while (count > 0) {
       const int64_t run = std::min(count, cursor->RunLength());
       // What is gathered is only read; CopyRun is one function for both ways.
       if constexpr (transfer == Transfer::kGather) {
-        CopyRun<transfer, Word>(buffer, const_cast<std::byte*>(In(*cursor)), cursor->inner().in_stride, run);
-      } else if constexpr (transfer == Transfer::kGatherBias) {
-        const std::byte* bias = job_.fused->bias + cursor->BiasOffset() * Bytes();
-        CopyRun<Transfer::kGather, Word>(buffer, const_cast<std::byte*>(bias), cursor->inner().bias_stride, run);
+        CopyRunOf<transfer>(buffer, const_cast<std::byte*>(In(*cursor)), cursor->inner().in_stride, run);
       } else {
-        CopyRun<transfer, Word>(buffer, Out(*cursor), cursor->inner().out_stride, run);
+        CopyRunOf<transfer>(buffer, Out(*cursor), cursor->inner().out_stride, run);
       }
       cursor->Advance(run);
       buffer += run * Bytes();
       count -= run;
+    }
+  }
+
+  template <Transfer transfer>
+  void CopyRunOf(std::byte* contiguous, std::byte* strided, int64_t stride, int64_t count) const {
+    switch (job_.itemsize) {  // 8 else, by the assertion in dtypes.h
+      case 1:
+        return CopyRun<transfer, uint8_t>(contiguous, strided, stride, count);
+      case 2:
+        return CopyRun<transfer, uint16_t>(contiguous, strided, stride, count);
+      case 4:
+        return CopyRun<transfer, uint32_t>(contiguous, strided, stride, count);
+      default:
+        return CopyRun<transfer, uint64_t>(contiguous, strided, stride, count);
     }
   }
 

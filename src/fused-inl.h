@@ -24,15 +24,83 @@ HWY_INLINE WideV<L> MakeWide(double number) {
   return L::Wide::MakeSlope(std::isnan(number) ? std::numeric_limits<double>::quiet_NaN() : number);
 }
 
-// `bias`: a number for each element, or null, and `one_bias` is that of all.
+// The biases of consecutive elements: one for each, or the first one for all.
+template <typename T>
+struct Biases {
+  const T* from;
+  bool vary;
+};
+
+// Finds those of a block.
+static_assert(kBlock <= kBiasesAgain);
+
+template <class L>
+class BiasReader {
+ public:
+  using T = hn::TFromD<typename L::D>;
+
+  HWY_INLINE explicit BiasReader(const FusedChunk& chunk)
+      : bias_(static_cast<const T*>(chunk.bias)),
+        extent_(chunk.bias_extent),
+        run_(chunk.bias_run),
+        begin_(chunk.bias_begin) {
+    if (bias_ == nullptr) {
+      L::StoreWide(MakeWide<L>(-0.0), scratch_);  // which changes no number
+      end_ = ~size_t{0};
+    }
+  }
+
+  // Those of `elements` from i on, which is never below that of the call before.
+  HWY_INLINE Biases<T> Of(size_t i, size_t elements) {
+    if (i + elements <= end_) return {scratch_, false};
+    if (run_ == 1) {
+      while (i + begin_ - wrapped_ >= extent_) wrapped_ += extent_;
+      return {bias_ + (i + begin_ - wrapped_), true};
+    }
+    size_t index = (begin_ + i) / run_;
+    size_t end = (index + 1) * run_ - begin_;  // of its elements
+    index %= extent_;
+    if (i + elements <= end) {
+      Repeat(bias_[index], hn::MaxLanes(typename L::Wide::D()), scratch_);
+      end_ = end;
+      return {scratch_, false};
+    }
+    end_ = 0;
+    for (size_t done = 0; done < elements; end += run_) {
+      const size_t count = HWY_MIN(end - i, elements) - done;
+      Repeat(bias_[index], count, scratch_ + done);
+      done += count;
+      if (++index == extent_) index = 0;
+    }
+    return {scratch_, true};
+  }
+
+ private:
+  // Whole vectors: some are written behind the last.
+  static HWY_INLINE void Repeat(T number, size_t count, T* to) {
+    const typename L::D d;
+    for (size_t j = 0; j < count; j += hn::Lanes(d)) hn::StoreU(hn::Set(d, number), d, to + j);
+  }
+
+  const T* bias_;
+  size_t extent_;
+  size_t run_;
+  size_t begin_;
+  size_t wrapped_ = 0;  // elements of all the times before that the biases of single elements were used up
+  size_t end_ = 0;      // until there all elements have the bias in scratch_
+  HWY_ALIGN T scratch_[kBlock + hn::MaxLanes(typename L::D())] = {};
+};
+
+// `elements`: a multiple of the wide lanes, at most kBlock, as in the next one.
 template <class L, Kept kept, typename T>
-HWY_INLINE FusedBits FusedForwardBlock(const T* in, const T* bias, WideV<L> one_bias, T* out, WideV<L> slope,
-                                       WideV<L> scale, WideV<L> limit) {
+HWY_INLINE FusedBits FusedForwardBlock(const T* in, Biases<T> bias, T* out, WideV<L> slope, WideV<L> scale,
+                                       WideV<L> limit, size_t elements) {
   using Wide = typename L::Wide;
   const typename Wide::D d;
   FusedBits bits;
-  for (size_t i = 0; i < kBlock; i += hn::Lanes(d)) {
-    const WideV<L> b = bias != nullptr ? L::LoadWide(bias + i) : one_bias;
+  const WideV<L> first = L::LoadWide(bias.from);
+  for (size_t i = 0; i < elements; i += hn::Lanes(d)) {
+    const WideV<L> b = bias.vary ? L::LoadWide(bias.from + i) : first;
     typename Wide::M positive;
     WideV<L> v = FusedFormula(Wide(), L::LoadWide(in + i), b, slope, scale, &positive);
     if constexpr (kept != Kept::kNone) bits.positive |= MaskBits(d, positive) << i;
@@ -44,36 +112,35 @@ HWY_INLINE FusedBits FusedForwardBlock(const T* in, const T* bias, WideV<L> one_
 }
 
 template <class L, Kept kept, typename T>
-HWY_INLINE void FusedBackwardBlock(const T* in, T* out, FusedBits bits, WideV<L> slope, WideV<L> scale) {
+HWY_INLINE void FusedBackwardBlock(const T* in, T* out, FusedBits bits, WideV<L> slope, WideV<L> scale,
+                                   size_t elements) {
   using Wide = typename L::Wide;
   const typename Wide::D d;
-  const auto lanes = [d](uint64_t word) {
+  const auto lanes = [d](uint64_t word) HWY_ATTR {
     return hn::LoadMaskBits(d, reinterpret_cast<const uint8_t*>(&word));  // may read all 8 bytes
   };
-  for (size_t i = 0; i < kBlock; i += hn::Lanes(d)) {
+  for (size_t i = 0; i < elements; i += hn::Lanes(d)) {
     WideV<L> v = L::LoadWide(in + i);
     if constexpr (kept == Kept::kPositiveAndWithin) v = hn::IfThenElseZero(lanes(bits.within >> i), v);
     L::StoreWide(FusedGradient(Wide(), v, lanes(bits.positive >> i), slope, scale), out + i);
   }
 }
 
-// Calls block(in, bias, out, bits) for each block, where bits is what the masks hold or will hold.
+// Calls block(i, in, out, bits, elements) for the elements of each block from i on, where bits is what the masks hold
+// or will hold. In the last one `in` and `out` may be a copy.
 template <class L, Kept kept, bool kForward, typename Block>
 HWY_INLINE void ForEachBlock(const FusedChunk& chunk, Block block) {
   using T = hn::TFromD<typename L::D>;
   const typename L::D d;
   const T* const in = static_cast<const T*>(chunk.in);
-  const T* const bias = chunk.bias_varies ? static_cast<const T*>(chunk.bias) : nullptr;
   T* const out = static_cast<T*>(chunk.out);
-  const bool streams = chunk.streams && reinterpret_cast<uintptr_t>(out) % (hn::MaxLanes(d) * sizeof(T)) == 0;
-
-  const auto run = [&](const T* x, const T* b, T* y, size_t i, size_t mask_bytes) {
+  const auto load = [&](size_t i, size_t mask_bytes) {
     FusedBits bits;
     if constexpr (!kForward) {
       std::memcpy(&bits.positive, chunk.mask + i / 8, mask_bytes);
       if constexpr (kept == Kept::kPositiveAndWithin) std::memcpy(&bits.within, chunk.within + i / 8, mask_bytes);
     }
-    return block(x, b, y, bits);
+    return bits;
   };
   const auto keep = [&](FusedBits bits, size_t i, size_t mask_bytes) {
     if constexpr (kForward && kept != Kept::kNone) std::memcpy(chunk.mask + i / 8, &bits.positive, mask_bytes);
@@ -82,27 +149,35 @@ HWY_INLINE void ForEachBlock(const FusedChunk& chunk, Block block) {
     }
   };
 
+  const size_t blocks_end = chunk.elements / kBlock * kBlock;
+  const bool streams = chunk.streams && reinterpret_cast<uintptr_t>(out) % (hn::MaxLanes(d) * sizeof(T)) == 0;
   HWY_ALIGN T result[kBlock];
-  size_t i = 0;
-  for (; i + kBlock <= chunk.elements; i += kBlock) {
-    const T* const b = bias != nullptr ? bias + i : nullptr;
-    keep(run(in + i, b, streams ? result : out + i, i, sizeof(uint64_t)), i, sizeof(uint64_t));
+  for (size_t i = 0; i < blocks_end; i += kBlock) {
+    keep(block(i, in + i, streams ? result : out + i, load(i, sizeof(uint64_t)), kBlock), i, sizeof(uint64_t));
     if (!streams) continue;
     for (size_t j = 0; j < kBlock; j += hn::Lanes(d)) hn::Stream(hn::Load(d, result + j), d, out + i + j);
   }
   if (streams) hwy::FlushStream();
 
-  const size_t rest = chunk.elements - i;
-  if (rest == 0) return;
-  HWY_ALIGN T last_in[kBlock] = {};
-  HWY_ALIGN T last_bias[kBlock] = {};
-  std::memcpy(last_in, in + i, rest * sizeof(T));
-  if (bias != nullptr) std::memcpy(last_bias, bias + i, rest * sizeof(T));
-  FusedBits bits = run(last_in, bias != nullptr ? last_bias : nullptr, result, i, (rest + 7) / 8);
-  const uint64_t own = (uint64_t{1} << rest) - 1;
-  bits = {bits.positive & own, bits.within & own};
-  keep(bits, i, (rest + 7) / 8);
-  std::memcpy(out + i, result, rest * sizeof(T));
+  const size_t tail = chunk.elements - blocks_end;
+  if (tail == 0) return;
+  const typename L::Wide::D wide;
+  const size_t whole = tail / hn::Lanes(wide) * hn::Lanes(wide);
+  const size_t mask_bytes = (tail + 7) / 8;
+  const FusedBits given = load(blocks_end, mask_bytes);
+  FusedBits bits;
+  if (whole > 0) bits = block(blocks_end, in + blocks_end, out + blocks_end, given, whole);
+  if (whole < tail) {
+    const size_t i = blocks_end + whole;
+    HWY_ALIGN T last[hn::MaxLanes(wide)] = {};
+    std::memcpy(last, in + i, (tail - whole) * sizeof(T));
+    const FusedBits last_bits = block(i, last, last, {given.positive >> whole, given.within >> whole}, hn::Lanes(wide));
+    const uint64_t own = (uint64_t{1} << (tail - whole)) - 1;
+    bits.positive |= (last_bits.positive & own) << whole;
+    bits.within |= (last_bits.within & own) << whole;
+    std::memcpy(out + i, last, (tail - whole) * sizeof(T));
+  }
+  keep(bits, blocks_end, mask_bytes);
 }
 
 template <class L, Kept kept>
@@ -111,14 +186,9 @@ HWY_NOINLINE void FusedForwardLoop(const FusedChunk& chunk, const FusedNumbers& 
   const WideV<L> slope = MakeWide<L>(numbers.slope);
   const WideV<L> scale = MakeWide<L>(numbers.scale);
   const WideV<L> limit = MakeWide<L>(numbers.clamp);
-  WideV<L> one_bias = MakeWide<L>(-0.0);  // which changes no number
-  if (chunk.bias != nullptr && !chunk.bias_varies) {
-    HWY_ALIGN T same[kBlock];
-    for (T& number : same) std::memcpy(&number, chunk.bias, sizeof(T));
-    one_bias = L::LoadWide(same);
-  }
-  ForEachBlock<L, kept, true>(chunk, [&](const T* in, const T* bias, T* out, FusedBits) HWY_ATTR {
-    return FusedForwardBlock<L, kept>(in, bias, one_bias, out, slope, scale, limit);
+  BiasReader<L> biases(chunk);
+  ForEachBlock<L, kept, true>(chunk, [&](size_t i, const T* in, T* out, FusedBits, size_t elements) HWY_ATTR {
+    return FusedForwardBlock<L, kept>(in, biases.Of(i, elements), out, slope, scale, limit, elements);
   });
 }
 
@@ -138,8 +208,8 @@ HWY_NOINLINE void FusedBackwardLoop(const FusedChunk& chunk, const FusedNumbers&
   using T = hn::TFromD<typename L::D>;
   const WideV<L> slope = MakeWide<L>(numbers.slope);
   const WideV<L> scale = MakeWide<L>(numbers.scale);
-  ForEachBlock<L, kept, false>(chunk, [&](const T* in, const T*, T* out, FusedBits bits) HWY_ATTR {
-    FusedBackwardBlock<L, kept>(in, out, bits, slope, scale);
+  ForEachBlock<L, kept, false>(chunk, [&](size_t, const T* in, T* out, FusedBits bits, size_t elements) HWY_ATTR {
+    FusedBackwardBlock<L, kept>(in, out, bits, slope, scale, elements);
     return bits;
   });
 }

@@ -19,11 +19,17 @@ namespace leakyrelu {
 // slope: for 16- and 32-bit dtypes within float32's range, or infinite, or NaN.
 using Kernel = void (*)(const void* in, void* out, uint8_t* mask, size_t elements, double slope);
 
+// So many biases follow the last of FusedChunk::bias once more, from the first on, if bias_run is 1: then a kernel
+// reads those of any block where they are.
+inline constexpr size_t kBiasesAgain = 64;
+
 // One contiguous chunk of the fused operation; see leakyrelu_fused_forward.
 struct FusedChunk {
   const void* in;
-  const void* bias;  // a number for each element if it varies, else one for all; null: none
-  bool bias_varies;
+  const void* bias;    // aligned to the element; null: none. That of element i is
+  size_t bias_extent;  // (bias_begin + i) / bias_run % bias_extent
+  size_t bias_run;
+  size_t bias_begin;
   void* out;        // the same as `in` or disjoint
   uint8_t* mask;    // as a Kernel's; null only forward
   uint8_t* within;  // likewise, of the clamp; null: no clamp, or no mask either

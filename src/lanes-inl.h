@@ -25,8 +25,7 @@ struct LanesOf {
   static HWY_INLINE void StoreWide(V v, hn::TFromD<D>* to) { hn::StoreU(v, D(), to); }
   static HWY_INLINE V Add(V a, V b) { return hn::Add(a, b); }
   static HWY_INLINE V Clamp(V v, V limit) {
-    const V below = hn::IfThenElse(hn::Lt(v, hn::Neg(limit)), hn::Neg(limit), v);
-    return hn::IfThenElse(hn::Gt(v, limit), limit, below);
+    return hn::IfThenElse(hn::Gt(hn::Abs(v), limit), hn::CopySign(limit, v), v);
   }
   static HWY_INLINE M IsWithin(V v, V limit) { return hn::Le(hn::Abs(v), limit); }
 };

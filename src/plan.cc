@@ -45,8 +45,7 @@ bool FindBounds(Layout* layout) {
 }
 
 bool CanMerge(const Loop& outer, const Loop& inner) {
-  return outer.in_stride == inner.in_stride * inner.extent && outer.out_stride == inner.out_stride * inner.extent &&
-         outer.bias_stride == inner.bias_stride * inner.extent;
+  return outer.in_stride == inner.in_stride * inner.extent && outer.out_stride == inner.out_stride * inner.extent;
 }
 
 }  // namespace
@@ -99,27 +98,36 @@ bool SameElements(const Layout& a, const Layout& b) {
 }
 
 Plan MakePlan(const Layout& in, const Layout& out, bool c_order, const Layout* bias) {
+  struct Dim : Loop {
+    int64_t bias_stride;
+  };
+  Dim dims[kMaxDims];
   Plan plan;
   plan.elements = in.elements;
   plan.in_start = 0;
   plan.out_start = 0;
-  plan.bias_start = 0;
+  plan.bias = {0, 0, 1, in.elements};
   plan.dims = in.dims;
   for (int i = 0; i < in.dims; ++i) {
-    Loop& loop = plan.loops[i];
-    loop = {in.extents[i], in.strides[i], out.strides[i], bias != nullptr ? bias->strides[i] : 0};
-    if (!c_order && loop.out_stride < 0) {  // walk the output upwards
-      plan.in_start += (loop.extent - 1) * loop.in_stride;
-      plan.out_start += (loop.extent - 1) * loop.out_stride;
-      plan.bias_start += (loop.extent - 1) * loop.bias_stride;
-      loop.in_stride = -loop.in_stride;
-      loop.out_stride = -loop.out_stride;
-      loop.bias_stride = -loop.bias_stride;
+    Dim& dim = dims[i];
+    dim = {{in.extents[i], in.strides[i], out.strides[i]}, bias != nullptr ? bias->strides[i] : 0};
+    if (!c_order && dim.out_stride < 0) {  // walk the output upwards
+      plan.in_start += (dim.extent - 1) * dim.in_stride;
+      plan.out_start += (dim.extent - 1) * dim.out_stride;
+      plan.bias.start += (dim.extent - 1) * dim.bias_stride;
+      dim.in_stride = -dim.in_stride;
+      dim.out_stride = -dim.out_stride;
+      dim.bias_stride = -dim.bias_stride;
     }
   }
   if (!c_order) {
-    std::sort(plan.loops, plan.loops + plan.dims,
-              [](const Loop& a, const Loop& b) { return a.out_stride > b.out_stride; });
+    std::sort(dims, dims + plan.dims, [](const Dim& a, const Dim& b) { return a.out_stride > b.out_stride; });
+  }
+  std::copy(dims, dims + plan.dims, plan.loops);
+  int64_t inside = 1;  // elements of all dims inside this one
+  for (int i = plan.dims - 1; i >= 0; --i) {
+    if (dims[i].bias_stride != 0) plan.bias = {plan.bias.start, dims[i].bias_stride, dims[i].extent, inside};
+    inside *= dims[i].extent;
   }
 
   // From the innermost outwards, each loop goes into the one inside it if that makes one longer run of all arrays.
@@ -146,7 +154,6 @@ Plan RowPlan(int64_t elements) {
   plan.elements = elements;
   plan.in_start = 0;
   plan.out_start = 0;
-  plan.bias_start = 0;
   plan.dims = 1;
   plan.loops[0] = {elements, 1, 1};
   return plan;

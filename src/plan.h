@@ -39,20 +39,28 @@ struct Loop {
   int64_t extent;
   int64_t in_stride;  // in elements, like the others
   int64_t out_stride;
-  int64_t bias_stride = 0;
 };
 
-// Nested loops over two or three arrays of one shape, outermost first, at least one.
+// Which element of the bias each element visited has: the first `run` have one, the next `run` the next, and after the
+// last of `extent` biases the first one again.
+struct BiasRuns {
+  int64_t start;  // offset from the bias's address to the first one visited, in elements, like the stride
+  int64_t stride;
+  int64_t extent;
+  int64_t run;
+};
+
+// Nested loops over two arrays of one shape, outermost first, at least one.
 struct Plan {
   int64_t elements;
   int64_t in_start;  // offset from the array's address to the first element visited, in elements
   int64_t out_start;
-  int64_t bias_start;
   int dims;
   Loop loops[kMaxDims];
+  BiasRuns bias;  // if there is one
 };
 
-// Merges dims wherever all arrays allow it. With `c_order` elements are visited in C order of the shape, as a mask
+// Merges dims wherever both arrays allow it. With `c_order` elements are visited in C order of the shape, as a mask
 // needs; else in the output's order of memory. All layouts have the same shape and at least one element; `bias` may be
 // null.
 Plan MakePlan(const Layout& in, const Layout& out, bool c_order, const Layout* bias = nullptr);

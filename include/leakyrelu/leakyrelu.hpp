@@ -17,6 +17,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <new>
 #include <ranges>
@@ -204,6 +205,84 @@ void backward(const DY& dy, std::span<const std::uint8_t> mask, DX&& dx, double 
   const leakyrelu_array c_out = out.get();
   detail::check(leakyrelu_backward(&c_in, mask.data(), mask.size(), &c_out, negative_slope, executor), c_in,
                 mask.size());
+}
+
+// The bias of a fused call: any view of one dimension, whose elements must outlive the call; by default none.
+class Bias {
+ public:
+  Bias() = default;
+  template <View B>
+    requires(detail::rank_v<B> == 1)
+  Bias(const B& view) : array_(detail::to_c(view)), is_given_(true) {}  // NOLINT(misc-explicit-constructor)
+
+  // Null if there is none.
+  const leakyrelu_array* get(leakyrelu_array* array) const {
+    *array = array_.get();
+    return is_given_ ? array : nullptr;
+  }
+
+ private:
+  detail::c_array<1> array_{};
+  bool is_given_ = false;
+};
+
+// What the fused functions do beside LeakyReLU. As it is: nothing.
+struct FusedOptions {
+  Bias bias = {};
+  std::int32_t dim = 1;  // of x, along which the bias runs
+  double scale = 1.0;
+  double clamp = std::numeric_limits<double>::infinity();
+};
+
+namespace detail {
+
+// The C functions have one length for both masks.
+inline void check_within(std::size_t within_bytes, std::size_t mask_bytes) {
+  if (within_bytes == 0 || within_bytes == mask_bytes) return;
+  throw std::invalid_argument("within has " + std::to_string(within_bytes) + " bytes; it must have as many as mask, " +
+                              std::to_string(mask_bytes));
+}
+
+template <class Byte>
+Byte* bits(std::span<Byte> mask) {
+  return mask.empty() ? nullptr : mask.data();
+}
+
+}  // namespace detail
+
+// t = x + bias; v = (t > 0 ? t : t * negative_slope) * scale; y = v between -clamp and clamp. Unless `mask` is empty,
+// its bit i is t_i > 0, and with a clamp that of `within` is -clamp <= v_i <= clamp. y may be x.
+template <View X, WritableView Y>
+void fused_forward(const X& x, Y&& y, const FusedOptions& options, std::span<std::uint8_t> mask = {},
+                   std::span<std::uint8_t> within = {}, double negative_slope = 0.01,
+                   const leakyrelu_executor* executor = nullptr) {
+  const auto in = detail::to_c(x);
+  const auto out = detail::to_c(y);
+  const leakyrelu_array c_in = in.get();
+  const leakyrelu_array c_out = out.get();
+  leakyrelu_array c_bias;
+  const leakyrelu_fused fused = {options.bias.get(&c_bias), options.dim, options.scale, options.clamp};
+  detail::check_within(within.size(), mask.size());
+  detail::check(leakyrelu_fused_forward(&c_in, &c_out, &fused, negative_slope, detail::bits(mask), detail::bits(within),
+                                        mask.size(), executor),
+                c_in, mask.size());
+}
+
+// h = (within ? dy : 0) * scale; dx = t > 0 ? h : h * negative_slope, with both masks from fused_forward; `within` is
+// empty without a clamp. dx may be dy. The bias of `options` is ignored: its gradient is a sum of dx.
+template <View DY, WritableView DX>
+void fused_backward(const DY& dy, std::span<const std::uint8_t> mask, std::span<const std::uint8_t> within, DX&& dx,
+                    const FusedOptions& options, double negative_slope = 0.01,
+                    const leakyrelu_executor* executor = nullptr) {
+  const auto in = detail::to_c(dy);
+  const auto out = detail::to_c(dx);
+  const leakyrelu_array c_in = in.get();
+  const leakyrelu_array c_out = out.get();
+  const leakyrelu_fused fused = {nullptr, 0, options.scale, options.clamp};
+  detail::check_within(within.size(), mask.size());
+  detail::check(leakyrelu_fused_backward(&c_in, detail::bits(mask), detail::bits(within), mask.size(), &c_out, &fused,
+                                         negative_slope, executor),
+                c_in, mask.size());
 }
 
 // What m(x) returns for an mdspan: an array of its own in C order, or, in place, x again. Shaped like std::mdspan.

@@ -29,6 +29,20 @@ struct Float8Lanes {
   }
   static HWY_INLINE V Select(M mask, V a, V b) { return hn::IfThenElse(mask, a, b); }
 
+  using Wide = FloatLanes<float>;
+  static HWY_INLINE Wide::V LoadWide(const int8_t* from) {
+    const Wide::D d;
+    HWY_ALIGN float numbers[hn::MaxLanes(d)];
+    for (size_t i = 0; i < hn::Lanes(d); ++i) numbers[i] = Widen(from[i]);
+    return hn::Load(d, numbers);
+  }
+  static HWY_INLINE void StoreWide(Wide::V v, int8_t* to) {
+    const Wide::D d;
+    HWY_ALIGN float numbers[hn::MaxLanes(d)];
+    hn::Store(v, d, numbers);
+    for (size_t i = 0; i < hn::Lanes(d); ++i) to[i] = Narrow(numbers[i]);
+  }
+
  private:
   static float Widen(int8_t bits) {
     const int exponent = bits >> 2 & 31;
@@ -121,7 +135,17 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (tree / path).write_text(text.replace(anchor, anchor + addition) if anchor else text + addition)
     options = ("-DLEAKYRELU_BENCHMARKS=OFF", "-DLEAKYRELU_EXAMPLES=OFF")
     run("cmake", "-S", tree, "--preset", "dev", *options)
-    programs = ("targets_test", "kernels_test", "driver_test", "cuda_emulated", "hpp_test", "api_test", "oracle_test")
+    programs = (
+        "targets_test",
+        "kernels_test",
+        "fused_kernels_test",
+        "driver_test",
+        "fused_test",
+        "cuda_emulated",
+        "hpp_test",
+        "api_test",
+        "oracle_test",
+    )
     run("cmake", "--build", tree / "build/dev", "--target", *programs)
     return tree / "build/dev/tests"
 
@@ -140,7 +164,9 @@ def passed(program: Path, tests: str) -> int:
         ("oracle_test", "*EveryValueComesBack*"),
         ("targets_test", "*"),
         ("kernels_test", "*float8"),  # contiguous, every instruction set
+        ("fused_kernels_test", "*float8"),
         ("driver_test", "*float8"),  # strided
+        ("fused_test", "*float8"),
         ("cuda_emulated", "*float8"),  # both
         ("api_test", "*"),
         ("hpp_test", "*"),

@@ -14,6 +14,10 @@ _Static_assert(sizeof(leakyrelu_array) == 32 && offsetof(leakyrelu_array, data) 
                    offsetof(leakyrelu_array, dtype) == 8 && offsetof(leakyrelu_array, ndim) == 12 &&
                    offsetof(leakyrelu_array, shape) == 16 && offsetof(leakyrelu_array, strides) == 24,
                "leakyrelu_array");
+_Static_assert(sizeof(leakyrelu_fused) == 32 && offsetof(leakyrelu_fused, bias) == 0 &&
+                   offsetof(leakyrelu_fused, dim) == 8 && offsetof(leakyrelu_fused, scale) == 16 &&
+                   offsetof(leakyrelu_fused, clamp) == 24,
+               "");
 _Static_assert(sizeof(leakyrelu_executor) == 24 && offsetof(leakyrelu_executor, context) == 0 &&
                    offsetof(leakyrelu_executor, parallel_for) == 8 && offsetof(leakyrelu_executor, num_threads) == 16,
                "leakyrelu_executor");
@@ -102,6 +106,27 @@ static void NaNStaysNaN(void) {
   EXPECT(isnan(x[1])); /* -inf * 0 */
 }
 
+static void FusedBothWays(void) {
+  float x[4] = {1, -2, 3, -8}; /* 2 rows of 2 */
+  float b[2] = {1, -4};
+  const float expected[4] = {3, -1, -1, -3}; /* t = 2, -1, -1, -12 */
+  const float gradient[4] = {0, 1, 1, 0};
+  float dx[4] = {1, 1, 1, 1};
+  uint8_t mask = 0xFF;
+  uint8_t within = 0xFF;
+  const int64_t shape[2] = {2, 2};
+  const leakyrelu_array array = {x, LEAKYRELU_FLOAT32, 2, shape, NULL};
+  const leakyrelu_array bias = {b, LEAKYRELU_FLOAT32, 1, shape, NULL};
+  const leakyrelu_array d = {dx, LEAKYRELU_FLOAT32, 2, shape, NULL};
+  const leakyrelu_fused fused = {&bias, 0, 2.0, 3.0};
+  EXPECT(leakyrelu_fused_forward(&array, &array, &fused, 0.5, &mask, &within, 1, NULL) == LEAKYRELU_OK);
+  EXPECT(memcmp(x, expected, sizeof(x)) == 0);
+  EXPECT(mask == 0x01);
+  EXPECT(within == 0x06);
+  EXPECT(leakyrelu_fused_backward(&d, &mask, &within, 1, &d, &fused, 0.5, NULL) == LEAKYRELU_OK);
+  EXPECT(memcmp(dx, gradient, sizeof(dx)) == 0);
+}
+
 static void CountAndRun(void* context, int64_t tasks, leakyrelu_task task, void* work) {
   *(int64_t*)context += tasks;
   for (int64_t i = 0; i < tasks; ++i) task(work, i);
@@ -145,6 +170,7 @@ int main(void) {
   HalfPrecision();
   Scalar();
   NaNStaysNaN();
+  FusedBothWays();
   Executor();
   Errors();
   Threads();

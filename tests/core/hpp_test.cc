@@ -1,5 +1,6 @@
 // Proves what leakyrelu.hpp adds to the C functions: a type for every dtype; a mask's length, which comes from the span
-// (an empty one is none for forward and one of length 0 elsewhere); what is wrong with that, said with the figures.
+// (an empty one is none for forward and one of length 0 elsewhere); what is wrong with that, said with the figures; the
+// options of the fused functions.
 
 #include <gtest/gtest.h>
 
@@ -117,6 +118,80 @@ TEST_F(MaskTest, OfNoElement) {
   EXPECT_EQ(MessageOf([&] { leakyrelu::backward(none, {}, none); }), "");
   EXPECT_EQ(MessageOf([&] { leakyrelu::forward(none, nullptr, mask_); }), "mask has 2 bytes; 0 elements need 0");
   EXPECT_EQ(MessageOf([&] { leakyrelu::backward(none, mask_, none); }), "mask has 2 bytes; 0 elements need 0");
+}
+
+// Rows of 3, with a bias along either dim.
+class FusedTest : public testing::Test {
+ protected:
+  using Matrix = leakyrelu::Array<float, 2>;
+
+  std::vector<float> numbers_ = {1.0f, -2.0f, 3.0f, -4.0f, kNaN, 0.0f};
+  const std::vector<float> untouched_ = std::vector<float>(6, 7.0f);
+  std::vector<float> result_ = untouched_;
+  const Matrix x_{numbers_.data(), {2, 3}, {3, 1}};
+  const Matrix y_{result_.data(), {2, 3}, {3, 1}};
+  std::vector<float> bias_ = {1.0f, 2.0f, -4.0f};
+  std::vector<std::uint8_t> mask_ = {0xFF};
+  std::vector<std::uint8_t> within_ = {0xFF};
+};
+
+TEST_F(FusedTest, OptionsAsTheyAreDoNothing) {
+  leakyrelu::fused_forward(x_, y_, {}, {}, {}, 0.5);
+  EXPECT_TRUE(Same(result_, {1.0f, -1.0f, 3.0f, -2.0f, kNaN, 0.0f}));
+  leakyrelu::fused_forward(x_, y_, {});
+  EXPECT_FLOAT_EQ(result_[1], -0.02f);
+}
+
+TEST_F(FusedTest, BothWays) {
+  leakyrelu::fused_forward(x_, y_, {.bias = bias_, .scale = 4.0, .clamp = 7.0}, mask_, within_, 0.5);
+  // t = 2, 0, -1; -3, NaN, -4.  v = 8, 0, -2; -6, NaN, -8.
+  EXPECT_TRUE(Same(result_, {7.0f, 0.0f, -2.0f, -6.0f, kNaN, -7.0f}));
+  EXPECT_EQ(mask_, (std::vector<std::uint8_t>{0x01}));
+  EXPECT_EQ(within_, (std::vector<std::uint8_t>{0x0E}));
+  const std::vector<float> ones(6, 1.0f);
+  const std::vector<std::uint8_t> positive = {0x05};
+  leakyrelu::fused_backward(ones, positive, within_, result_, {.scale = 4.0, .clamp = 7.0}, 0.5);
+  EXPECT_TRUE(Same(result_, {0.0f, 2.0f, 4.0f, 2.0f, 0.0f, 0.0f}));
+  leakyrelu::fused_backward(ones, positive, {}, result_, {.bias = bias_, .scale = 4.0}, 0.5);
+  EXPECT_TRUE(Same(result_, {4.0f, 2.0f, 4.0f, 2.0f, 2.0f, 2.0f}));
+}
+
+TEST_F(FusedTest, BiasAlongTheFirstDimWithAStride) {
+  const leakyrelu::Array<float, 1> bias(bias_.data(), {2}, {2});  // 1, -4
+  leakyrelu::fused_forward(x_, x_, {.bias = bias, .dim = 0}, {}, {}, 0.5);
+  EXPECT_TRUE(Same(numbers_, {2.0f, -0.5f, 4.0f, -4.0f, kNaN, -2.0f}));
+}
+
+TEST_F(FusedTest, NoElements) {
+  std::vector<float> none;
+  EXPECT_EQ(MessageOf([&] { leakyrelu::fused_forward(none, none, {.clamp = 1.0}); }), "");
+  EXPECT_EQ(MessageOf([&] { leakyrelu::fused_backward(none, {}, {}, none, {.clamp = 1.0}); }), "");
+}
+
+TEST_F(FusedTest, WhatIsWrong) {
+  const auto forward = [&](const leakyrelu::FusedOptions& options, std::vector<std::uint8_t>& within) {
+    return MessageOf([&] { leakyrelu::fused_forward(x_, y_, options, mask_, within, 0.5); });
+  };
+  const auto backward = [&](const leakyrelu::FusedOptions& options, const std::vector<std::uint8_t>& within) {
+    return MessageOf([&] { leakyrelu::fused_backward(x_, mask_, within, y_, options, 0.5); });
+  };
+  std::vector<std::uint8_t> none;
+  std::vector<std::uint8_t> two(2);
+  const std::vector<double> doubles(3);
+  EXPECT_EQ(forward({.bias = doubles}, none), leakyrelu_status_message(LEAKYRELU_ERROR_BIAS_DTYPE));
+  EXPECT_EQ(forward({.bias = bias_, .dim = 0}, none), leakyrelu_status_message(LEAKYRELU_ERROR_BIAS_SHAPE));
+  EXPECT_EQ(forward({.bias = bias_, .dim = 2}, none), leakyrelu_status_message(LEAKYRELU_ERROR_DIM));
+  EXPECT_EQ(forward({.scale = 1e39}, none), leakyrelu_status_message(LEAKYRELU_ERROR_SCALE_OVERFLOW));
+  EXPECT_EQ(backward({.clamp = -1.0}, none), leakyrelu_status_message(LEAKYRELU_ERROR_CLAMP));
+  EXPECT_EQ(forward({.clamp = 1.0}, none), leakyrelu_status_message(LEAKYRELU_ERROR_WITHIN));
+  EXPECT_EQ(backward({}, within_), leakyrelu_status_message(LEAKYRELU_ERROR_WITHIN));
+  EXPECT_EQ(forward({.clamp = 1.0}, two), "within has 2 bytes; it must have as many as mask, 1");
+  EXPECT_EQ(backward({.clamp = 1.0}, two), "within has 2 bytes; it must have as many as mask, 1");
+  mask_ = two;
+  EXPECT_EQ(forward({.clamp = 1.0}, two), "mask has 2 bytes; 6 elements need 1");
+  mask_ = none;
+  EXPECT_EQ(backward({}, none), "mask has 0 bytes; 6 elements need 1");
+  EXPECT_TRUE(Same(result_, untouched_));
 }
 
 }  // namespace

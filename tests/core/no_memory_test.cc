@@ -147,6 +147,35 @@ void Strided(int64_t rows, const leakyrelu_executor* executor) {
   EXPECT(AreRight(rows * 24, 24, 30));
 }
 
+// Rows of 24, whose bias of a stride is gathered, with both masks and back.
+void Fused(int64_t rows, const leakyrelu_executor* executor) {
+  static float bias[2 * 24];
+  static uint8_t within[kMany / 8];
+  const int64_t shape[] = {rows, 24};
+  const int64_t stride = 2;
+  const size_t mask_bytes = leakyrelu_mask_bytes(rows * 24);
+  const leakyrelu_array in = {x, LEAKYRELU_FLOAT32, 2, shape, nullptr};
+  const leakyrelu_array out = {y, LEAKYRELU_FLOAT32, 2, shape, nullptr};
+  const leakyrelu_array zeros = {bias, LEAKYRELU_FLOAT32, 1, shape + 1, &stride};
+  const float largest = std::numeric_limits<float>::max();
+  const leakyrelu_fused fused = {&zeros, 1, 1.0, largest};
+  EXPECT(leakyrelu_fused_forward(&in, &out, &fused, kSlope, mask, within, mask_bytes, executor) == LEAKYRELU_OK);
+  for (int64_t i = 0; i < rows * 24; ++i) {
+    const float t = x[i] + 0.0f;
+    const float v = t > 0 ? t : t * kSlope;
+    const bool is_within = -largest <= v && v <= largest;
+    const float w = v > largest ? largest : v < -largest ? -largest : v;
+    EXPECT(v != v ? y[i] != y[i] : y[i] == w);
+    EXPECT((mask[i / 8] >> (i % 8) & 1) == (t > 0));
+    EXPECT((within[i / 8] >> (i % 8) & 1) == is_within);
+  }
+  EXPECT(leakyrelu_fused_backward(&in, mask, within, mask_bytes, &out, &fused, kSlope, executor) == LEAKYRELU_OK);
+  for (int64_t i = 0; i < rows * 24; ++i) {
+    const float v = x[i] > 0 ? x[i] : x[i] * kSlope;
+    EXPECT(y[i] == (-largest <= v && v <= largest ? v : 0.0f));
+  }
+}
+
 void Errors() {
   const int64_t shape[] = {kMany};
   const int64_t woven[] = {3, 5, 7, 11, 13};
@@ -187,6 +216,8 @@ int main() {
   Rows(kMany, &executor);
   for (int64_t rows : {int64_t{2}, kMany / 30}) Strided(rows, nullptr);
   Strided(kMany / 30, &executor);
+  for (int64_t rows : {int64_t{2}, kMany / 24}) Fused(rows, nullptr);
+  Fused(kMany / 24, &executor);
   Errors();
   EXPECT(leakyrelu_get_num_threads() >= 1);
   EXPECT(leakyrelu_set_num_threads(4) == LEAKYRELU_OK);
