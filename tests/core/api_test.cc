@@ -565,7 +565,7 @@ TEST(VersionTest, IsTheHeaders) {
                                      std::to_string(LEAKYRELU_VERSION_PATCH));
 }
 
-constexpr leakyrelu_status kLastStatus = LEAKYRELU_ERROR_MASK_BYTES;
+constexpr leakyrelu_status kLastStatus = LEAKYRELU_ERROR_BIAS_OVERLAP;
 
 TEST(StatusMessageTest, EachStatusHasItsOwn) {
   std::set<std::string> messages;

@@ -37,7 +37,8 @@ std::vector<const leakyrelu::Kernels*> KernelsToTest() {
 #define LEAKYRELU_FORWARD(constant, ...) &Forward<constant>,
 #define LEAKYRELU_BACKWARD(constant, ...) &Backward<constant>,
   static const leakyrelu::Kernels kCuda = {
-      "CUDA", {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_FORWARD)}, {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_BACKWARD)}, {}, {}};
+      "CUDA", {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_FORWARD)}, {LEAKYRELU_FOR_EACH_DTYPE(LEAKYRELU_BACKWARD)}, {}, {}, {},
+      {}};
 #undef LEAKYRELU_FORWARD
 #undef LEAKYRELU_BACKWARD
   return {&kCuda};
