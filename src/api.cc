@@ -234,9 +234,8 @@ const char* leakyrelu_status_message(leakyrelu_status status) {
     case LEAKYRELU_ERROR_NULL_FUSED:
       return "fused is NULL; pass a leakyrelu_fused, with scale 1 and clamp INFINITY for neither";
     case LEAKYRELU_ERROR_SCALE_OVERFLOW:
-      return "scale is too large for float32, in which float16, bfloat16 and float32 arrays are computed; it must be "
-             "at "
-             "most 3.4028234663852886e38 in magnitude, or infinite, or NaN";
+      return "scale is too large for float32, in which float16, bfloat16 and float32 arrays are computed; it must "
+             "be at most 3.4028234663852886e38 in magnitude, or infinite, or NaN";
     case LEAKYRELU_ERROR_CLAMP:
       return "clamp is negative, NaN or, for float16, bfloat16 and float32 arrays, larger than the largest float32; it "
              "must be 0 or more, and INFINITY for none";

@@ -31,8 +31,8 @@ leakyrelu_status CheckArrays(Direction direction, const leakyrelu_array* in, con
 leakyrelu_status CheckFusedNumbers(const leakyrelu_fused* fused, size_t dtype, const uint8_t* mask,
                                    const uint8_t* within);
 
-// What is wrong with the second mask and the bias, after CheckArrays found nothing with the rest. Sets
-// `bias` where there is one, the direction is forward and there are elements.
+// What is wrong with the second mask and the bias, after CheckArrays found nothing. Sets `bias` where
+// there is one, the direction is forward and there are elements.
 leakyrelu_status CheckFusedArrays(Direction direction, const leakyrelu_array* in, const leakyrelu_fused& fused,
                                   const uint8_t* mask, const uint8_t* within, size_t mask_bytes, const Layouts& layouts,
                                   Layout* bias);

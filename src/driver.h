@@ -11,7 +11,7 @@
 
 namespace leakyrelu {
 
-// What the fused operation has besides.
+// What a fused call adds.
 struct FusedJob {
   FusedKernel kernel;
   FusedNumbers numbers;

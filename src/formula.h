@@ -11,7 +11,7 @@
 //   lanes.Scale(v, slope)     v * slope, rounded once to the dtype
 //   lanes.Select(mask, a, b)  mask ? a : b
 //
-// The fused operation puts a bias before it, and a scale and a clamp behind it:
+// The fused operation puts a bias before it, and a scale and a clamp after it:
 //
 //   t = x + bias    v = leaky_relu(t) * scale    y = clamp(v, -limit, limit)
 //   h = (|v| <= limit ? dy : 0) * scale          dx = t > 0 ? h : h * slope
@@ -19,6 +19,7 @@
 // Each step is rounded, as if it were an operation of its own; so `lanes` are those that compute, float32 or float64,
 // and have also
 //   lanes.Add(a, b)                 a + b
+//   lanes.Positive(t)               t > 0; false for both zeros and NaN
 //   lanes.Clamp(v, limit)           v, but the limit of its sign where it is beyond it; NaN stays
 //   lanes.IsWithin(v, limit)        |v| <= limit; false for NaN
 //

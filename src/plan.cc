@@ -130,7 +130,7 @@ Plan MakePlan(const Layout& in, const Layout& out, bool c_order, const Layout* b
     inside *= dims[i].extent;
   }
 
-  // From the innermost outwards, each loop goes into the one inside it if that makes one longer run of all arrays.
+  // From the innermost outwards, each loop goes into the one inside it if that makes one longer run of both arrays.
   int kept = plan.dims;
   for (int i = plan.dims - 1; i >= 0; --i) {
     if (kept < plan.dims && CanMerge(plan.loops[i], plan.loops[kept])) {

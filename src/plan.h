@@ -37,7 +37,7 @@ leakyrelu_status ReadBiasLayout(const leakyrelu_array& bias, const leakyrelu_arr
 
 struct Loop {
   int64_t extent;
-  int64_t in_stride;  // in elements, like the others
+  int64_t in_stride;  // in elements, like out_stride
   int64_t out_stride;
 };
 

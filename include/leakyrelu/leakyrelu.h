@@ -129,20 +129,20 @@ LEAKYRELU_API leakyrelu_status leakyrelu_backward(const leakyrelu_array* dy, con
                                                   const leakyrelu_array* dx, double negative_slope,
                                                   const leakyrelu_executor* executor);
 
-/* What the fused functions do besides: a bias before LeakyReLU, a scale and a clamp behind it. */
+/* What the fused functions do beside LeakyReLU: a bias before it, a scale and a clamp after it. */
 typedef struct leakyrelu_fused {
   const leakyrelu_array* bias; /* one dim, x's dtype, as long as x's dim `dim`, any stride; NULL: none */
-  int32_t dim;                 /* along which the bias runs, from 0 on; not looked at without a bias */
+  int32_t dim;                 /* along which the bias runs, from 0 on; ignored without a bias */
   double scale;                /* any value, in the bounds of negative_slope; 1: none */
   double clamp;                /* 0 or more, in the same bounds; INFINITY: none */
 } leakyrelu_fused;
 
-/* t = x + bias;  v = (t > 0 ? t : t * negative_slope) * scale;  y = v, but clamp or -clamp where v is beyond them.
+/* t = x + bias;  v = (t > 0 ? t : t * negative_slope) * scale;  y = v, limited to -clamp ... clamp; NaN stays NaN.
  * Each step is rounded; float16 and bfloat16 are widened to float32, computed there and rounded once, at the end.
  *
  * mask            as of leakyrelu_forward, but its bits are t > 0.
- * within          a second mask, of as many bytes: -clamp <= v <= clamp (false for NaN). To be given with a clamp and a
- *                 mask, and else NULL; anything else is LEAKYRELU_ERROR_WITHIN.
+ * within          a second mask, of as many bytes: -clamp <= v <= clamp (false for NaN). Needed with a clamp and a
+ *                 mask, else NULL; anything else is LEAKYRELU_ERROR_WITHIN.
  * x, y            y may hold the same elements as x, but none of the bias. Neither may be NULL. */
 LEAKYRELU_API leakyrelu_status leakyrelu_fused_forward(const leakyrelu_array* x, const leakyrelu_array* y,
                                                        const leakyrelu_fused* fused, double negative_slope,
@@ -150,7 +150,7 @@ LEAKYRELU_API leakyrelu_status leakyrelu_fused_forward(const leakyrelu_array* x,
                                                        const leakyrelu_executor* executor);
 
 /* h = (within ? dy : 0) * scale;  dx = t > 0 ? h : h * negative_slope, rounded as above, with both masks from
- * leakyrelu_fused_forward. The bias of `fused` is not looked at: its gradient is the sum of dx over all dims but its
+ * leakyrelu_fused_forward. The bias of `fused` is ignored: its gradient is the sum of dx over all dims but its
  * own. dx may hold the same elements as dy. Linear in dy, so this is its own derivative. */
 LEAKYRELU_API leakyrelu_status leakyrelu_fused_backward(const leakyrelu_array* dy, const uint8_t* mask,
                                                         const uint8_t* within, size_t mask_bytes,

@@ -323,6 +323,32 @@ TEST(MakePlanTest, MergesOnlyWhereBothArraysAllowIt) {
   EXPECT_EQ(PlanOf({3, 4}, {0, 1}, {4, 1}, false).dims, 2);
 }
 
+// Of shape {2, 3, 4}, with a bias along the middle dim, 5 elements apart.
+void ExpectBiasRuns(const Layout& in, const Layout& out, bool c_order, int64_t start, int64_t stride, int64_t run) {
+  const Layout bias = LayoutOf({2, 3, 4}, {0, 5, 0});
+  const Plan plan = MakePlan(in, out, c_order, &bias);
+  EXPECT_EQ(plan.bias.start, start);
+  EXPECT_EQ(plan.bias.stride, stride);
+  EXPECT_EQ(plan.bias.extent, 3);
+  EXPECT_EQ(plan.bias.run, run);
+}
+
+TEST(MakePlanTest, BiasDoesNotSplitDims) {
+  const Layout array = COrderLayoutOf({2, 3, 4});
+  const Layout bias = LayoutOf({2, 3, 4}, {0, 5, 0});
+  EXPECT_EQ(MakePlan(array, array, true, &bias).dims, 1);
+  ExpectBiasRuns(array, array, true, 0, 5, 4);
+}
+
+TEST(MakePlanTest, BiasFollowsTheOrderOfTheVisit) {
+  const Layout channels_last = LayoutOf({2, 3, 4}, {12, 1, 3});
+  ExpectBiasRuns(channels_last, channels_last, true, 0, 5, 4);
+  ExpectBiasRuns(channels_last, channels_last, false, 0, 5, 1);
+  const Layout reversed = LayoutOf({2, 3, 4}, {12, -4, 1});
+  ExpectBiasRuns(reversed, reversed, true, 0, 5, 4);
+  ExpectBiasRuns(reversed, reversed, false, 10, -5, 4);
+}
+
 TEST(MakePlanTest, BroadcastOfOneElementIsOneLoop) {
   const Plan plan = PlanOf({3, 4}, {0, 0}, {4, 1}, false);
   ASSERT_EQ(plan.dims, 1);
