@@ -144,7 +144,11 @@ class Walk {
         out_(job.out != nullptr ? FindContiguity(job.out, &Loop::out_stride) : Contiguity::kWhole),
         streams_(job.in != job.out && plan.elements * Bytes() >= CacheBytes() / 4 * 3) {}
 
-  void Task(int64_t task) const { Range(Border(task), Border(task + 1)); }
+  void Task(int64_t task) const {
+    if (job_.fused == nullptr) return Range(Border(task), Border(task + 1), nullptr);
+    Biases biases;
+    Range(Border(task), Border(task + 1), &biases);
+  }
 
  private:
   // How far a kernel may go on in an array: not at all, along a run of the innermost loop, or from first to last
@@ -174,7 +178,7 @@ class Walk {
     return std::min(border + bytes_to_line * 8, plan_.elements);
   }
 
-  void Range(int64_t begin, int64_t end) const {
+  void Range(int64_t begin, int64_t end, Biases* biases) const {
     const int64_t unit = job_.mask != nullptr ? 8 : 1;
     const int64_t buffer_elements = static_cast<int64_t>(kBufferBytes / job_.itemsize);
     const Loop& inner = plan_.loops[plan_.dims - 1];
@@ -185,7 +189,6 @@ class Walk {
     }
     const bool direct = in_ != Contiguity::kNone && out_ != Contiguity::kNone && run_length >= ShortRun(run_length);
 
-    Biases biases;
     Cursor cursor(plan_, begin);
     while (begin < end) {
       const int64_t run = std::min(cursor.RunLength(), end - begin);
@@ -195,7 +198,7 @@ class Walk {
         const int64_t whole = begin + run == end ? run : run / unit * unit;
         count = whole > 0 ? whole : std::min(unit, end - begin);
       }
-      Chunk(&cursor, begin, count, &biases);
+      Chunk(&cursor, begin, count, biases);
       begin += count;
     }
   }
