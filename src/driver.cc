@@ -102,15 +102,21 @@ class Cursor {
   int64_t in_offset() const { return in_; }
   int64_t out_offset() const { return out_; }
 
-  // By any number of elements that are left.
+  // By at most RunLength().
   void Advance(int64_t count) {
     int i = plan_->dims - 1;
     Move(i, count);
-    for (; i > 0 && index_[i] >= plan_->loops[i].extent; --i) {
-      const int64_t extent = plan_->loops[i].extent;
-      const int64_t carry = index_[i] < 2 * extent ? 1 : index_[i] / extent;  // a division takes its time
-      Move(i, -carry * extent);
-      Move(i - 1, carry);
+    for (; index_[i] == plan_->loops[i].extent && i > 0; --i) {
+      Move(i, -index_[i]);
+      Move(i - 1, 1);
+    }
+  }
+
+  // By any number of elements that are left.
+  void Skip(int64_t count) {
+    for (int64_t run; count > 0; count -= run) {
+      run = std::min(count, RunLength());
+      Advance(run);
     }
   }
 
@@ -138,7 +144,11 @@ class Walk {
         out_(job.out != nullptr ? FindContiguity(job.out, &Loop::out_stride) : Contiguity::kWhole),
         streams_(job.in != job.out && plan.elements * Bytes() >= CacheBytes() / 4 * 3) {}
 
-  void Task(int64_t task) const { Range(Border(task), Border(task + 1)); }
+  void Task(int64_t task) const {
+    if (job_.fused == nullptr) return Range(Border(task), Border(task + 1), nullptr);
+    Biases biases;
+    Range(Border(task), Border(task + 1), &biases);
+  }
 
  private:
   // How far a kernel may go on in an array: not at all, along a run of the innermost loop, or from first to last
@@ -168,7 +178,7 @@ class Walk {
     return std::min(border + bytes_to_line * 8, plan_.elements);
   }
 
-  void Range(int64_t begin, int64_t end) const {
+  void Range(int64_t begin, int64_t end, Biases* biases) const {
     const int64_t unit = job_.mask != nullptr ? 8 : 1;
     const int64_t buffer_elements = static_cast<int64_t>(kBufferBytes / job_.itemsize);
     const Loop& inner = plan_.loops[plan_.dims - 1];
@@ -179,7 +189,6 @@ class Walk {
     }
     const bool direct = in_ != Contiguity::kNone && out_ != Contiguity::kNone && run_length >= ShortRun(run_length);
 
-    Biases biases;
     Cursor cursor(plan_, begin);
     while (begin < end) {
       const int64_t run = std::min(cursor.RunLength(), end - begin);
@@ -189,7 +198,7 @@ class Walk {
         const int64_t whole = begin + run == end ? run : run / unit * unit;
         count = whole > 0 ? whole : std::min(unit, end - begin);
       }
-      Chunk(&cursor, begin, count, &biases);
+      Chunk(&cursor, begin, count, biases);
       begin += count;
     }
   }
@@ -211,7 +220,7 @@ class Walk {
         Copy<Transfer::kGather>(&source, buffer.bytes, count);
       }
       KernelFor(count)(buffer.bytes, Out(cursor), Mask(begin), static_cast<size_t>(count), job_.slope);
-      cursor.Advance(count);
+      cursor.Skip(count);
       begin += count;
     }
   }
@@ -234,7 +243,7 @@ class Walk {
     } else {
       KernelFor(count)(In(*cursor), Out(*cursor), Mask(begin), static_cast<size_t>(count), job_.slope);
     }
-    cursor->Advance(count);
+    cursor->Skip(count);
   }
 
   void Buffered(Cursor* cursor, int64_t begin, int64_t count, Biases* biases, bool read_directly,
@@ -246,7 +255,7 @@ class Walk {
     const std::byte* in = buffer.bytes;
     if (read_directly) {
       in = In(*cursor);
-      cursor->Advance(count);
+      cursor->Skip(count);
     } else {
       Copy<Transfer::kGather>(cursor, buffer.bytes, count);
     }
@@ -309,7 +318,7 @@ class Walk {
       more = std::min(runs.extent - index, count);
       // It is only read.
       std::byte* from = const_cast<std::byte*>(job_.fused->bias) + (runs.start + index * runs.stride) * Bytes();
-      CopyRunOf<Transfer::kGather>(to, from, runs.stride, more);
+      WithWord([&](auto word) { CopyRun<Transfer::kGather, decltype(word)>(to, from, runs.stride, more); });
     }
   }
 
@@ -320,33 +329,39 @@ class Walk {
   }
   uint8_t* Mask(int64_t element) const { return job_.mask != nullptr ? job_.mask + element / 8 : nullptr; }
 
-  template <Transfer transfer>
-  void Copy(Cursor* cursor, std::byte* buffer, int64_t count) const {
-    while (count > 0) {
-      const int64_t run = std::min(count, cursor->RunLength());
-      // What is gathered is only read; CopyRun is one function for both ways.
-      if constexpr (transfer == Transfer::kGather) {
-        CopyRunOf<transfer>(buffer, const_cast<std::byte*>(In(*cursor)), cursor->inner().in_stride, run);
-      } else {
-        CopyRunOf<transfer>(buffer, Out(*cursor), cursor->inner().out_stride, run);
-      }
-      cursor->Advance(run);
-      buffer += run * Bytes();
-      count -= run;
+  // Calls copy(Word()), Word being as wide as an element.
+  template <typename Function>
+  void WithWord(Function copy) const {
+    switch (job_.itemsize) {  // 8 else, by the assertion in dtypes.h
+      case 1:
+        return copy(uint8_t());
+      case 2:
+        return copy(uint16_t());
+      case 4:
+        return copy(uint32_t());
+      default:
+        return copy(uint64_t());
     }
   }
 
   template <Transfer transfer>
-  void CopyRunOf(std::byte* contiguous, std::byte* strided, int64_t stride, int64_t count) const {
-    switch (job_.itemsize) {  // 8 else, by the assertion in dtypes.h
-      case 1:
-        return CopyRun<transfer, uint8_t>(contiguous, strided, stride, count);
-      case 2:
-        return CopyRun<transfer, uint16_t>(contiguous, strided, stride, count);
-      case 4:
-        return CopyRun<transfer, uint32_t>(contiguous, strided, stride, count);
-      default:
-        return CopyRun<transfer, uint64_t>(contiguous, strided, stride, count);
+  void Copy(Cursor* cursor, std::byte* buffer, int64_t count) const {
+    WithWord([&](auto word) { CopyRuns<transfer, decltype(word)>(cursor, buffer, count); });
+  }
+
+  template <Transfer transfer, typename Word>
+  void CopyRuns(Cursor* cursor, std::byte* buffer, int64_t count) const {
+    while (count > 0) {
+      const int64_t run = std::min(count, cursor->RunLength());
+      // What is gathered is only read; CopyRun is one function for both ways.
+      if constexpr (transfer == Transfer::kGather) {
+        CopyRun<transfer, Word>(buffer, const_cast<std::byte*>(In(*cursor)), cursor->inner().in_stride, run);
+      } else {
+        CopyRun<transfer, Word>(buffer, Out(*cursor), cursor->inner().out_stride, run);
+      }
+      cursor->Advance(run);
+      buffer += run * Bytes();
+      count -= run;
     }
   }
 

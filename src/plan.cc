@@ -48,6 +48,22 @@ bool CanMerge(const Loop& outer, const Loop& inner) {
   return outer.in_stride == inner.in_stride * inner.extent && outer.out_stride == inner.out_stride * inner.extent;
 }
 
+// The biases as the loops of `plan`, upwards but not yet sorted by the output's strides, will visit them.
+BiasRuns OrderBias(const Plan& plan, const Layout& out, bool c_order, const Layout& bias) {
+  int dim = 0;
+  while (dim < bias.dims && bias.strides[dim] == 0) ++dim;
+  if (dim == bias.dims) return {0, 0, 1, plan.elements};  // one for all
+  const int64_t extent = bias.extents[dim];
+  const int64_t stride = bias.strides[dim];
+  int64_t run = 1;
+  for (int i = 0; i < plan.dims; ++i) {
+    const bool is_inside = c_order ? i > dim : plan.loops[i].out_stride < plan.loops[dim].out_stride;
+    if (is_inside) run *= plan.loops[i].extent;
+  }
+  if (!c_order && out.strides[dim] < 0) return {(extent - 1) * stride, -stride, extent, run};
+  return {0, stride, extent, run};
+}
+
 }  // namespace
 
 leakyrelu_status ReadLayout(const leakyrelu_array& array, int64_t itemsize, Layout* layout) {
@@ -98,36 +114,25 @@ bool SameElements(const Layout& a, const Layout& b) {
 }
 
 Plan MakePlan(const Layout& in, const Layout& out, bool c_order, const Layout* bias) {
-  struct Dim : Loop {
-    int64_t bias_stride;
-  };
-  Dim dims[kMaxDims];
   Plan plan;
   plan.elements = in.elements;
   plan.in_start = 0;
   plan.out_start = 0;
-  plan.bias = {0, 0, 1, in.elements};
   plan.dims = in.dims;
   for (int i = 0; i < in.dims; ++i) {
-    Dim& dim = dims[i];
-    dim = {{in.extents[i], in.strides[i], out.strides[i]}, bias != nullptr ? bias->strides[i] : 0};
-    if (!c_order && dim.out_stride < 0) {  // walk the output upwards
-      plan.in_start += (dim.extent - 1) * dim.in_stride;
-      plan.out_start += (dim.extent - 1) * dim.out_stride;
-      plan.bias.start += (dim.extent - 1) * dim.bias_stride;
-      dim.in_stride = -dim.in_stride;
-      dim.out_stride = -dim.out_stride;
-      dim.bias_stride = -dim.bias_stride;
+    Loop& loop = plan.loops[i];
+    loop = {in.extents[i], in.strides[i], out.strides[i]};
+    if (!c_order && loop.out_stride < 0) {  // walk the output upwards
+      plan.in_start += (loop.extent - 1) * loop.in_stride;
+      plan.out_start += (loop.extent - 1) * loop.out_stride;
+      loop.in_stride = -loop.in_stride;
+      loop.out_stride = -loop.out_stride;
     }
   }
+  if (bias != nullptr) plan.bias = OrderBias(plan, out, c_order, *bias);
   if (!c_order) {
-    std::sort(dims, dims + plan.dims, [](const Dim& a, const Dim& b) { return a.out_stride > b.out_stride; });
-  }
-  std::copy(dims, dims + plan.dims, plan.loops);
-  int64_t inside = 1;  // elements of all dims inside this one
-  for (int i = plan.dims - 1; i >= 0; --i) {
-    if (dims[i].bias_stride != 0) plan.bias = {plan.bias.start, dims[i].bias_stride, dims[i].extent, inside};
-    inside *= dims[i].extent;
+    std::sort(plan.loops, plan.loops + plan.dims,
+              [](const Loop& a, const Loop& b) { return a.out_stride > b.out_stride; });
   }
 
   // From the innermost outwards, each loop goes into the one inside it if that makes one longer run of both arrays.

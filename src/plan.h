@@ -57,7 +57,7 @@ struct Plan {
   int64_t out_start;
   int dims;
   Loop loops[kMaxDims];
-  BiasRuns bias;  // if there is one
+  BiasRuns bias = {0, 0, 1, 1};  // if there is one
 };
 
 // Merges dims wherever both arrays allow it. With `c_order` elements are visited in C order of the shape, as a mask
