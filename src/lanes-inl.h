@@ -25,7 +25,8 @@ struct LanesOf {
   static HWY_INLINE void StoreWide(V v, hn::TFromD<D>* to) { hn::StoreU(v, D(), to); }
   static HWY_INLINE V Add(V a, V b) { return hn::Add(a, b); }
   static HWY_INLINE V Clamp(V v, V limit) {
-    return hn::IfThenElse(hn::Gt(hn::Abs(v), limit), hn::CopySign(limit, v), v);
+    // The limit with v's sign; that of -0 changes it.
+    return hn::IfThenElse(hn::Gt(hn::Abs(v), limit), hn::Xor(limit, hn::And(v, hn::SignBit(D()))), v);
   }
   static HWY_INLINE M IsWithin(V v, V limit) { return hn::Le(hn::Abs(v), limit); }
 };

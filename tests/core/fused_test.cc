@@ -32,7 +32,7 @@ struct Numbers {
 };
 
 Numbers RandomNumbers(Random* random, DType dtype) {
-  const std::vector<double> clamps = {kInfinity, kInfinity, 0.0, 0.3, 1.0, 256.0, 65504.0, 1e-40};
+  const std::vector<double> clamps = {kInfinity, kInfinity, 0.0, -0.0, 0.3, 1.0, 256.0, 65504.0, 1e-40};
   return {random->Pick(oracle::Slopes(dtype)), random->OneIn(2) ? std::sqrt(2.0) : random->Pick(oracle::Slopes(dtype)),
           random->Pick(clamps)};
 }
