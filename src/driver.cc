@@ -333,7 +333,7 @@ class Walk {
   template <typename Function>
   void WithWord(Function copy) const {
     switch (job_.itemsize) {  // 8 else, by the assertion in dtypes.h
-      case 1:
+      case 1:                 // NOLINT(bugprone-branch-clone): the branches differ in type
         return copy(uint8_t());
       case 2:
         return copy(uint16_t());

@@ -228,7 +228,7 @@ class Bias {
 
 // What the fused functions do beside LeakyReLU. As it is: nothing.
 struct FusedOptions {
-  Bias bias = {};
+  Bias bias = {};        // NOLINT(readability-redundant-member-init): for initializers that leave it out
   std::int32_t dim = 1;  // of x, along which the bias runs
   double scale = 1.0;
   double clamp = std::numeric_limits<double>::infinity();
