@@ -52,7 +52,12 @@ class BiasReader {
 
   // Those of `elements` from i on, which is never below that of the call before.
   HWY_INLINE Biases<T> Of(size_t i, size_t elements) {
-    if (i + elements <= end_) return {scratch_, false};
+    return i + elements <= end_ ? Biases<T>{scratch_, false} : Find(i, elements);
+  }
+
+ private:
+  // A function of its own: GCC 12 crashes on all in one for NEON.
+  HWY_NOINLINE Biases<T> Find(size_t i, size_t elements) {
     if (run_ == 1) {
       while (i + begin_ - wrapped_ >= extent_) wrapped_ += extent_;
       return {bias_ + (i + begin_ - wrapped_), true};
@@ -75,7 +80,6 @@ class BiasReader {
     return {scratch_, true};
   }
 
- private:
   // Whole vectors: some are written behind the last.
   static HWY_INLINE void Repeat(T number, size_t count, T* to) {
     const typename L::D d;
