@@ -478,9 +478,12 @@ def test_signature_and_names() -> None:
     assert list(inspect.signature(leaky_relu_).parameters) == ["input", "negative_slope"]
     assert leaky_relu.__name__ == "leaky_relu"
     assert set(leakyrelu.torch.__all__) == {
+        "FusedLeakyReLU",
         "LeakyReLU",
         "SavedBytes",
+        "bias_act",
         "convert",
+        "fused_leaky_relu",
         "leaky_relu",
         "leaky_relu_",
         "patch",
