@@ -34,7 +34,8 @@ def test_every_name_of_cpp_is_there_and_nothing_of_its_inside() -> None:
     found = names("leakyrelu.hpp")
     functions = ["mask_bytes", "forward", "forward", "backward"]
     concepts = ["Element", "ContiguousRange", "MdspanLike", "View", "WritableView"]
-    assert found == ["float16", "bfloat16", "dtype_of", *concepts, *functions, "Array", "Vector", "LeakyReLU"]
+    fused = ["Bias", "FusedOptions", "fused_forward", "fused_backward"]
+    assert found == ["float16", "bfloat16", "dtype_of", *concepts, *functions, *fused, "Array", "Vector", "LeakyReLU"]
     assert names("torch.hpp") == ["leaky_relu", "LeakyReLUOptions", "LeakyReLUImpl", "LeakyReLU"]
     page = headers.page(INCLUDE / "leakyrelu.hpp")
     assert "```cpp\ninline std::size_t mask_bytes(std::size_t elements);\n```\n\nceil(elements / 8)." in page
