@@ -250,8 +250,7 @@ class Walk {
                 bool write_directly) const {
     Buffer buffer;
     std::byte* out = write_directly ? Out(*cursor) : buffer.bytes;
-    const Cursor first = *cursor;
-    Cursor target = first;
+    Cursor target = *cursor;
     const std::byte* in = buffer.bytes;
     if (read_directly) {
       in = In(*cursor);
