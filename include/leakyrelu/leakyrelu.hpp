@@ -228,7 +228,8 @@ class Bias {
 
 // What the fused functions do beside LeakyReLU. As it is: nothing.
 struct FusedOptions {
-  Bias bias = {};        // NOLINT(readability-redundant-member-init): for initializers that leave it out
+  // NOLINTNEXTLINE(readability-redundant-member-init): for initializers that leave it out
+  Bias bias = {};
   std::int32_t dim = 1;  // of x, along which the bias runs
   double scale = 1.0;
   double clamp = std::numeric_limits<double>::infinity();
