@@ -5,8 +5,8 @@
 //
 // Like formula.h without include guard and namespace: kernels.cc includes it once for each instruction set.
 
-// Which bits are kept: none, t > 0, or also |v| <= limit. For the first the limit may be infinite; the second is for
-// no clamp at all.
+// Which bits are kept: none, t > 0, or also |v| <= limit. Without bits there may be a clamp or not, its limit then
+// being infinite; with the bits of t > 0 alone there is none.
 enum class Kept { kNone, kPositive, kPositiveAndWithin };
 
 // The words of a block's bits in the masks.
@@ -31,9 +31,9 @@ struct Biases {
   bool vary;
 };
 
-// Finds those of a block.
 static_assert(kBlock <= kBiasesAgain);
 
+// Finds those of a block.
 template <class L>
 class BiasReader {
  public:
