@@ -1,0 +1,12 @@
+"""Fuzzes in Python, led by the coverage of the target and of what reads: in_python.py TARGET [what libFuzzer takes]."""
+
+import importlib
+import sys
+
+import atheris
+
+name = sys.argv.pop(1)
+with atheris.instrument_imports(include=[name, "leakyrelu", "numpy.lib"]):
+    target = importlib.import_module(name).target
+atheris.Setup(sys.argv, target)
+atheris.Fuzz()
