@@ -1,4 +1,4 @@
-"""The run: every side checked and timed on every case, then small calls, a busy machine and training steps."""
+"""The run: every side checked and timed on every case; small calls, the fused operation, a busy machine, training."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import leakyrelu
-from benchmarks import busy, cases, machine, native, peers, small, training
+from benchmarks import busy, cases, compiled, fused, machine, native, peers, small, training
 from benchmarks.cases import Case
 from benchmarks.data import Data, as_array, same
 from benchmarks.measure import Budget, Side, measure
@@ -41,6 +41,8 @@ class Bench:
             "notes": [],
             "cases": [],
             "small": {},
+            "fused": [],
+            "compiled": [],
             "training": [],
             "busy": [],
         }
@@ -69,6 +71,10 @@ class Bench:
     def measure_the_rest(self) -> None:
         self._set_num_threads(1)
         self.document["small"] = small.run(self.budget)
+        self._set_num_threads(self.cores)
+        self.document["fused"] = fused.run(self.full, self.budget)
+        with self._or_without("torch.compile"):
+            self.document["compiled"] = compiled.run(self.full)
         with self._or_without("a busy machine"):
             rounds = 20 if self.full else 5
             self.document["busy"] = busy.measure(self.sides, self._set_num_threads, self.cores, rounds)
@@ -126,6 +132,8 @@ def training_jobs(full: bool, cores: int) -> list[training.Job]:
     return [
         training.Job(training.HIFIGAN, 200, cores, rounds=7),
         training.Job(training.PATCH_DISCRIMINATOR, 512, cores, rounds=9),
+        training.Job(training.HIFIGAN, 100, cores, rounds=7, compiled=True),
+        training.Job(training.PATCH_DISCRIMINATOR, 256, cores, rounds=9, compiled=True),
     ]
 
 
@@ -136,7 +144,7 @@ def run(build: Path, full: bool, console: Console) -> dict[str, Any]:
     grid = list(cases.grid(full, bench.cores))
     with Progress(console=console, transient=True) as progress:
         bench.run(progress.track(grid, description="forward, backward"))
-        progress.add_task("small calls, a busy machine, training steps", total=None)
+        progress.add_task("small calls, the fused operation, a busy machine, training steps", total=None)
         bench.measure_the_rest()
     if not full:
         notes.append(f"With --full alone: the other sides on {cases.HUGE} elements, more sizes, one thread")

@@ -7,7 +7,7 @@ from typing import Any
 import rich.markup
 import rich.table
 
-from benchmarks import native, peers, small, targets
+from benchmarks import fused, native, peers, small, targets
 from benchmarks.measure import Spread, ratio, spread
 from benchmarks.targets import count
 
@@ -60,7 +60,9 @@ def tables(document: Document) -> list[Table]:
         wanted_figures(document),
         small_calls(document),
         *times(document),
+        *fused_operation(document),
         *busy_machine(document),
+        kept_when_compiled(document),
         training_steps(document),
     ]
     return [table for table in found if table.rows]
@@ -104,12 +106,42 @@ def times(document: Document) -> Iterator[Table]:
         yield table
 
 
+def fused_operation(document: Document) -> Iterator[Table]:
+    """For each operation times, and what autograd keeps."""
+    shape = f"n x {fused.CHANNELS} x {fused.PIXELS} x {fused.PIXELS}"
+    for operation in fused.OPERATIONS:
+        runs = [run for run in document["fused"] if run["operation"] == operation]
+        headings = ["elements", "dtype", "layout", "clamp", *fused.SIDES, "bytes kept per element"]
+        table = Table(f"Bias, LeakyReLU, scale and clamp, {shape}, {operation}", headings)
+        table.note = f"Medians; in brackets the time over that of {fused.OURS}. Bytes kept in the order of the columns."
+        for run in runs:
+            rounds = [run["sides"].get(side) for side in fused.SIDES]
+            ours = rounds[0]
+            cells = [
+                f"{duration(spread(each).median)} ({ratio(each, ours).median:.2f})" if each else "" for each in rounds
+            ]
+            kept = " / ".join(f"{each:.3g}" for each in run["kept"].values())
+            clamp = "-" if run["clamp"] is None else f"{run['clamp']:g}"
+            table.rows.append([count(run["elements"]), run["dtype"], run["layout"], clamp, *cells, kept])
+        yield table
+
+
+def kept_when_compiled(document: Document) -> Table:
+    table = Table("What autograd keeps under torch.compile", ["model", peers.TORCH, peers.OURS_TORCH, "ratio"])
+    for run in document["compiled"]:
+        theirs, ours = (run[side] for side in (peers.TORCH, peers.OURS_TORCH))
+        cells = [f"{kept / 2**20:.2f} MiB" for kept in (theirs, ours)]
+        table.rows.append([run["model"], *cells, f"{ours / theirs:.2f}"])
+    return table
+
+
 def training_steps(document: Document) -> Table:
     table = Table("Training steps, with Adam", ["model", "input", "threads", "", "torch", "leakyrelu.torch", "ratio"])
     table.note = "Time: torch over ours. Peak: ours over torch, memory of the process above that before the step."
     for run in document["training"]:
         theirs, ours = (run["seconds"][side] for side in (peers.TORCH, peers.OURS_TORCH))
-        head = [run["model"], run["input"], str(run["threads"])]
+        model = run["model"] + ", compiled" * run["compiled"]
+        head = [model, run["input"], str(run["threads"])]
         cells = [duration(spread(rounds).median) for rounds in (theirs, ours)]
         table.rows.append([*head, "time", *cells, with_quartiles(ratio(theirs, ours))])
         peaks = [run["peak"][side] for side in (peers.TORCH, peers.OURS_TORCH)]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import busy, cases, native, peers, small, training
+from benchmarks import busy, cases, fused, native, peers, small, training
 from benchmarks.measure import Spread, difference, ratio, spread
 
 _HOW = {peers.OURS: "Python, fresh output", peers.OURS_OUT: "Python, out=", native.OURS_C: "C"}
@@ -118,9 +118,26 @@ def _small(document: dict[str, Any]) -> Iterator[Row]:
         yield Row(what, 1, Spread(*(1e6 * each for each in seconds)), wanted, True, " µs")
 
 
+def _fused(document: dict[str, Any]) -> Iterator[Row]:
+    """Over torch's operations one after the other, in the cache and beyond it, and over the compiler's one."""
+    for run in document["fused"]:
+        clamp = "" if run["clamp"] is None else ", clamp"
+        what = f"fused, {run['operation']}, {count(run['elements'])} {run['dtype']}, {run['layout']}{clamp}, over"
+        sides = run["sides"]
+        if run["dtype"] != "float32":
+            wanted = 4.0
+        elif run["operation"] == cases.FORWARD:
+            wanted = 2.5 if run["samples"] == fused.SMALL else 10.0
+        else:
+            wanted = 2.0 if run["samples"] == fused.SMALL else 6.0
+        yield Row(f"{what} {fused.TORCH}", None, ratio(sides[fused.TORCH], sides[fused.OURS]), wanted)
+        if fused.COMPILED in sides:
+            yield Row(f"{what} {fused.COMPILED}", None, ratio(sides[fused.COMPILED], sides[fused.OURS]), 1.0)
+
+
 def _training(document: dict[str, Any]) -> Iterator[Row]:
     for run in document["training"]:
-        if run["model"] != training.HIFIGAN:
+        if run["model"] != training.HIFIGAN or run["compiled"]:
             continue
         what, sides = f"HiFi-GAN, {run['input']}, training step", (peers.TORCH, peers.OURS_TORCH)
         theirs, ours = (run["seconds"][side] for side in sides)
@@ -152,7 +169,7 @@ def _busy(document: dict[str, Any]) -> Iterator[Row]:
 def rows(document: dict[str, Any]) -> list[Row]:
     """All of them, in the order in which they are wanted."""
     found = [row for wanted in _over_other_sides(document) for row in wanted.rows(document)]
-    return [*found, *_small(document), *_busy(document), *_training(document)]
+    return [*found, *_small(document), *_fused(document), *_busy(document), *_training(document)]
 
 
 def count(elements: int) -> str:

@@ -41,6 +41,7 @@ class Job:
     size: int
     threads: int
     rounds: int
+    compiled: bool = False
 
     @property
     def input(self) -> str:
@@ -53,12 +54,11 @@ class Steps:
     def __init__(self, job: Job, side: str, device: str = "cpu") -> None:
         os.environ["HF_HUB_OFFLINE"] = "1"
         torch.set_num_threads(job.threads)
-        torch.manual_seed(0)
         self._side = SIDES[side]
-        self._model = (_hifigan() if job.model == HIFIGAN else _patch_discriminator()).to(device)
-        self._optimizer = torch.optim.Adam(self._model.parameters(), 1e-4)
-        shape = (1, job.size, 80) if job.model == HIFIGAN else (2, 3, job.size, job.size)
-        self.x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(device)
+        model, x = model_and_input(job)
+        model, self.x = model.to(device), x.to(device)
+        self._optimizer = torch.optim.Adam(model.parameters(), 1e-4)
+        self._model = torch.compile(model, dynamic=False) if job.compiled else model
         self.losses: list[float] = []
 
     def __call__(self) -> None:
@@ -71,6 +71,14 @@ class Steps:
             torch.autograd.backward(loss)
             self._optimizer.step()
             self.losses.append(loss.item())
+
+
+def model_and_input(job: Job) -> tuple[nn.Module, Tensor]:
+    """Both the same each time."""
+    torch.manual_seed(0)
+    model = _hifigan() if job.model == HIFIGAN else _patch_discriminator()
+    shape = (1, job.size, 80) if job.model == HIFIGAN else (2, 3, job.size, job.size)
+    return model, torch.randn(shape, generator=torch.Generator().manual_seed(1))
 
 
 def _hifigan() -> nn.Module:
@@ -128,6 +136,7 @@ def measure(job: Job) -> dict[str, Any]:
         return {
             "model": job.model,
             "input": job.input,
+            "compiled": job.compiled,
             "threads": job.threads,
             "seconds": rounds,
             "peak": {side: each.result() for side, each in peaks.items()},

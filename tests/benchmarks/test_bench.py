@@ -3,6 +3,7 @@
 import importlib
 import subprocess
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,21 @@ import pytest
 import torch
 
 import leakyrelu
-from benchmarks import bench, busy, cases, measure, native, peers, plots, report, small, targets, training
+from benchmarks import (
+    bench,
+    busy,
+    cases,
+    compiled,
+    fused,
+    measure,
+    native,
+    peers,
+    plots,
+    report,
+    small,
+    targets,
+    training,
+)
 from benchmarks.cases import Case
 from benchmarks.data import Data, as_array, normal_numbers, numpy_dtype, oracle, same
 from benchmarks.measure import Budget, Side, Spread
@@ -241,6 +256,46 @@ def test_small_calls_with_other_bits_are_not_timed(wrong: str, monkeypatch: pyte
         small.sides(cases.TINY)
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_no_fused_case_is_measured_twice(full: bool) -> None:
+    grid = list(fused.grid(full))
+    assert len(set(grid)) == len(grid)
+    assert {case.operation for case in grid} == set(fused.OPERATIONS)
+
+
+@pytest.mark.parametrize("operation", fused.OPERATIONS)
+@pytest.mark.parametrize("layout", [fused.FIRST, fused.LAST])
+@pytest.mark.parametrize(
+    ("dtype", "clamp", "kept"),
+    [("float32", None, [0.125, 4.0]), ("float32", 2.0, [0.25, 8.0]), ("bfloat16", None, [0.125, 2.0])],
+)
+def test_the_fused_operation_is_compared_with_what_it_replaces(
+    operation: str, layout: str, dtype: str, clamp: float | None, kept: list[float]
+) -> None:
+    found, bytes_kept = fused.sides(fused.Case(operation, 1, layout, clamp, dtype), with_compiler=False)
+    assert [side.name for side in found] == [fused.OURS, fused.TORCH] == list(bytes_kept)
+    assert list(bytes_kept.values()) == kept
+    results = [side.run() for side in found]
+    assert results[0].shape == (1, fused.CHANNELS, fused.PIXELS, fused.PIXELS)
+    assert results[0].is_contiguous() == (layout == fused.FIRST)
+    if dtype == "float32":
+        assert torch.equal(*results)
+
+
+def test_a_fused_operation_with_other_bits_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "fused_leaky_relu", lambda x, b, **_: x)
+    with pytest.raises(AssertionError, match="other bits"):
+        fused.sides(fused.Case(cases.FORWARD, 1), with_compiler=False)
+
+
+def test_what_is_kept_when_compiled_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "PIXELS", 16)
+    rows = {row["model"]: row for row in compiled.run(full=False)}
+    assert len(rows) == 3
+    for name, row in rows.items():
+        assert row[peers.OURS_TORCH] < row[peers.TORCH] or "BatchNorm" in name
+
+
 # The report
 
 
@@ -251,6 +306,8 @@ def empty_document() -> dict[str, Any]:
         "notes": ["A note"],
         "cases": [],
         "small": {},
+        "fused": [],
+        "compiled": [],
         "training": [],
         "busy": [],
     }
@@ -290,11 +347,21 @@ def canned_document() -> dict[str, Any]:
         {
             "model": training.HIFIGAN,
             "input": "48 frames",
+            "compiled": False,
             "threads": 2,
             "seconds": {peers.TORCH: [1.0, 1.1], peers.OURS_TORCH: [1.0, 1.0]},
             "peak": {peers.TORCH: 100 << 20, peers.OURS_TORCH: 80 << 20},
         }
     ]
+    document["fused"] = [
+        asdict(fused.Case(cases.FORWARD, fused.SMALL, clamp=256.0))
+        | {
+            "elements": 1 << 20,
+            "kept": {fused.OURS: 0.25, fused.TORCH: 8.0},
+            "sides": {fused.OURS: [1e-3] * 3, fused.TORCH: [3e-3] * 3},
+        }
+    ]
+    document["compiled"] = [{"model": "one", peers.TORCH: 4 << 20, peers.OURS_TORCH: 3 << 20}]
     document["busy"] = [
         {
             "situation": busy.COMPUTING,
@@ -328,6 +395,9 @@ def test_wanted_figures_are_met_missed_or_not_measured_and_none_is_hidden() -> N
     assert not rows["two processes computing, 1 000 000, leakyrelu.torch, mean over one thread's"].is_met
     assert rows["two processes computing, 1 000 000, mean over torch"].is_met
 
+    bias = rows["fused, forward, 1 048 576 float32, channels first, clamp, over torch, one after the other"]
+    assert (bias.found, bias.wanted, bias.is_met) == (Spread(3, 3, 3), 2.5, True)
+
     into = rows["2, leakyrelu.leaky_relu(x, out=y) minus np.maximum(x, y, out=y)"]
     assert into.found is not None
     assert (round(into.found.median, 6), into.wanted, into.unit, into.is_met) == (-0.1, 0, " µs", True)
@@ -357,6 +427,9 @@ def test_tables_say_what_was_found() -> None:
     busy_rows = tables["Mean time of a call, float32, two processes computing"].rows
     assert busy_rows[1] == ["leakyrelu, out=", "2", "120 µs (1.20)"]
     assert busy_rows[-1] == ["torch", "2", "1.6 ms"]
+    one = tables["Bias, LeakyReLU, scale and clamp, n x 512 x 32 x 32, forward"].rows[0]
+    assert one == ["1 048 576", "float32", "channels first", "256", "1 ms (1.00)", "3 ms (3.00)", "", "0.25 / 8"]
+    assert tables["What autograd keeps under torch.compile"].rows == [["one", "4.00 MiB", "3.00 MiB", "0.75"]]
     assert [row[-1] for row in tables["Training steps, with Adam"].rows] == ["1.05 (1.02 … 1.08)", "0.80"]
 
 

@@ -14,11 +14,12 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
     [
         ("digits", ["digits.png", "leakyrelu.png"], "115008 of 115008 elements agree with NumPy bit for bit"),
         ("train_digits", ["training.png"], "same bits"),
+        ("stylegan_block", ["stylegan.png"], "the same bits at every step"),
     ],
 )
 def test_example(name: str, pictures: list[str], words: str, tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
-    if name == "train_digits":
+    if name != "digits":
         pytest.importorskip("torch.nn")  # "torch" alone is found in the folder above
     command = [sys.executable, EXAMPLES / f"{name}.py"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
