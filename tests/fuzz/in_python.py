@@ -5,7 +5,8 @@ import sys
 
 import atheris
 
-name = sys.argv.pop(1)
+name = sys.argv[1]
+sys.argv[:2] = [f"{sys.executable} {__file__} {name}"]  # what libFuzzer starts again for -merge=1
 with atheris.instrument_imports(include=[name, "leakyrelu", "numpy.lib"]):
     target = importlib.import_module(name).target
 atheris.Setup(sys.argv, target)

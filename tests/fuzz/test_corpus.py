@@ -1,21 +1,16 @@
 """The inputs that fuzzing has kept, once more, without a fuzzer."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import exports
 import npy
 import pytest
 
-CORPUS = Path(__file__).parent / "corpus"
+FILES = [path for name in ("npy", "exports") for path in sorted((Path(__file__).parent / "corpus" / name).iterdir())]
+TARGETS: dict[str, Callable[[bytes], None]] = {"npy": npy.target, "exports": exports.target}
 
 
-@pytest.mark.parametrize("target", [npy.target, exports.target], ids=["npy", "exports"])
-def test_corpus(target, request: pytest.FixtureRequest) -> None:
-    files = sorted((CORPUS / request.node.callspec.id).iterdir())
-    assert files
-    for file in files:
-        try:
-            target(file.read_bytes())
-        except BaseException:
-            print(file)
-            raise
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.name[:8]}")
+def test_corpus(path: Path) -> None:
+    TARGETS[path.parent.name](path.read_bytes())
