@@ -64,22 +64,20 @@ struct Contiguous {
   LEAKYRELU_INLINE void Tile(Index first) const {
     Unit<T> units[kUnitsEach];
     uint32_t bits[kUnitsEach];
-    typename Operation::Others others[kUnitsEach];
     LEAKYRELU_UNROLL
     for (uint32_t i = 0; i < kUnitsEach; ++i) {
       const Index unit = first + i * kThreads;
       Load<kWhole>(unit, &units[i]);
+    }
+    LEAKYRELU_UNROLL
+    for (uint32_t i = 0; i < kUnitsEach; ++i) {
+      const Index unit = first + i * kThreads;
       bits[i] = MaskBits(unit);
     }
     LEAKYRELU_UNROLL
     for (uint32_t i = 0; i < kUnitsEach; ++i) {
       const Index unit = first + i * kThreads;
-      others[i] = operation.Read(unit * kUnit - shift, PartOf<kWhole>(unit).end);
-    }
-    LEAKYRELU_UNROLL
-    for (uint32_t i = 0; i < kUnitsEach; ++i) {
-      const Index unit = first + i * kThreads;
-      bits[i] = operation.Apply(&units[i], bits[i], others[i]);
+      bits[i] = operation.Apply(&units[i], bits[i], unit * kUnit - shift, PartOf<kWhole>(unit).end);
       if constexpr (Operation::kWritesOut) Store<kWhole>(unit, units[i]);
       if constexpr (Operation::kWritesMasks) {
         if (kWhole || unit * kUnit < elements) operation.Write(unit, bits[i]);

@@ -72,11 +72,12 @@ LeakyRelu<Format, mode> MakeLeakyRelu(const KernelCall& call) {
 }
 
 template <class Format, typename Index>
-FusedForward<Format, Index> MakeFusedForward(const KernelCall& call, const BiasRuns& runs) {
-  using Operation = FusedForward<Format, Index>;
+Fused<Format, Index> MakeFused(const KernelCall& call, const BiasRuns& runs) {
   using Math = typename Format::Math;
-  Operation operation = {};
-  operation.masks = {call.mask, call.fused->within};
+  Fused<Format, Index> operation = {};
+  operation.is_forward = call.mode != Mode::kBackward;
+  operation.mask = call.mask;
+  operation.within = call.fused->within;
   if (call.fused->bias != nullptr) {
     operation.biases.first = static_cast<const typename Format::Storage*>(call.fused->bias) + runs.start;
     operation.biases.stride = static_cast<std::make_signed_t<Index>>(runs.stride);
@@ -87,12 +88,6 @@ FusedForward<Format, Index> MakeFusedForward(const KernelCall& call, const BiasR
   operation.scale = static_cast<Math>(call.fused->scale);
   operation.limit = static_cast<Math>(call.fused->clamp);
   return operation;
-}
-
-template <class Format>
-FusedBackward<Format> MakeFusedBackward(const KernelCall& call) {
-  using Math = typename Format::Math;
-  return {{call.mask, call.fused->within}, static_cast<Math>(call.slope), static_cast<Math>(call.fused->scale)};
 }
 
 // ---- The kernel that applies it
@@ -108,7 +103,7 @@ Contiguous<Operation, Index> MakeContiguous(const KernelCall& call, const Plan& 
   if constexpr (Operation::kWritesOut) {
     kernel.out = static_cast<T*>(call.out) + plan.out_start;
     const uint32_t beyond = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(kernel.out) % kVectorBytes<T>);
-    if constexpr (!Operation::kWritesMasks) kernel.shift = beyond / sizeof(T);
+    if (!operation.WritesMasks()) kernel.shift = beyond / sizeof(T);
     kernel.out_vectors = kernel.shift * sizeof(T) == beyond;
   }
   kernel.in_vectors = (reinterpret_cast<uintptr_t>(kernel.in) - kernel.shift * sizeof(T)) % kVectorBytes<T> == 0;
@@ -139,9 +134,11 @@ Strided<Operation, Index> MakeStrided(const KernelCall& call, const Plan& plan, 
 
 template <typename Index, class Operation, class Function>
 auto WithOperation(const KernelCall& call, const Plan& plan, const Operation& operation, Function launch) {
-  if (IsContiguous(plan)) {
-    const auto kernel = MakeContiguous<Operation, Index>(call, plan, operation);
-    return launch(kernel, BlocksFor(plan.elements + static_cast<int64_t>(kernel.shift), kernel.kBlockElements));
+  if constexpr (Operation::kHasContiguous) {
+    if (IsContiguous(plan)) {
+      const auto kernel = MakeContiguous<Operation, Index>(call, plan, operation);
+      return launch(kernel, BlocksFor(plan.elements + static_cast<int64_t>(kernel.shift), kernel.kBlockElements));
+    }
   }
   const auto kernel = MakeStrided<Operation, Index>(call, plan, operation);
   return launch(kernel, BlocksFor(plan.elements, kernel.kBlockElements));
@@ -150,10 +147,7 @@ auto WithOperation(const KernelCall& call, const Plan& plan, const Operation& op
 template <class Format, typename Index, class Function>
 auto WithIndex(const KernelCall& call, const Plan& plan, Function launch) {
   const auto with = [&](const auto& operation) { return WithOperation<Index>(call, plan, operation, launch); };
-  if (call.fused != nullptr) {
-    if (call.mode == Mode::kBackward) return with(MakeFusedBackward<Format>(call));
-    return with(MakeFusedForward<Format, Index>(call, plan.bias));
-  }
+  if (call.fused != nullptr) return with(MakeFused<Format, Index>(call, plan.bias));
   switch (call.mode) {
     case Mode::kForward:
       return with(MakeLeakyRelu<Format, Mode::kForward>(call));

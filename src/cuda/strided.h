@@ -87,7 +87,7 @@ struct Strided {
         if (i < count) unit.v[i] = in[at[i].in];
       }
     }
-    bits = operation.Apply(&unit, bits, operation.Read(first, count));
+    bits = operation.Apply(&unit, bits, first, count);
     if constexpr (Operation::kWritesMasks) operation.Write(index, bits);
     if constexpr (Operation::kWritesOut) {
       if (one_run && run.stride.out == 1 && IsAligned(out + at[0].out)) return unit.StoreVectors(out + at[0].out);
