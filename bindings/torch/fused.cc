@@ -146,9 +146,9 @@ class FusedLeakyReluBackward : public ag::Node {
 };
 
 at::Tensor DifferentiableGradient(const at::Tensor& grad, const Kept& kept) {
-  const auto is_plain_mask = [&](const at::Tensor& mask) { return IsPlainMask(mask) && mask.is_cpu(); };
-  if (!IsEager() || !IsPlain(grad) || !grad.is_cpu() || HasTangent(grad) || !is_plain_mask(kept.mask) ||
-      (kept.within.defined() && !is_plain_mask(kept.within))) {
+  const auto can_take = [&](const at::Tensor& mask) { return IsPlainMask(mask) && mask.device() == grad.device(); };
+  if (!IsEager() || !IsPlain(grad) || HasTangent(grad) || !can_take(kept.mask) ||
+      (kept.within.defined() && !can_take(kept.within))) {
     return GradientComposed(grad, kept);
   }
   at::Tensor result = EmptyInOrder(grad, kept.order);
@@ -170,8 +170,6 @@ at::Tensor Composed(const at::Tensor& input, const at::Tensor& bias, int64_t dim
   if (numbers.clamp) v = v.clamp(-*numbers.clamp, *numbers.clamp);
   return v.to(input.scalar_type());
 }
-
-bool CanTakeOnCpu(const at::Tensor& tensor) { return tensor.is_cpu() && CanTake(tensor); }
 
 at::Tensor Eager(const at::Tensor& input, const at::Tensor& bias, int64_t dim, const FusedNumbers& numbers) {
   at::Tensor output = EmptyLike(input);
@@ -213,7 +211,7 @@ at::Tensor FusedLeakyRelu(const at::Tensor& input, const std::optional<at::Tenso
     scale = std::copysign(std::numeric_limits<double>::infinity(), scale);
   }
   const FusedNumbers numbers = {negative_slope, scale, clamp};
-  if (!CanTakeOnCpu(input) || (bias.defined() && !CanTakeOnCpu(bias))) return Composed(input, bias, dim, numbers);
+  if (!CanTake(input) || (bias.defined() && !CanTake(bias))) return Composed(input, bias, dim, numbers);
   return Eager(input, bias, dim, numbers);
 }
 
@@ -241,6 +239,10 @@ TORCH_LIBRARY_FRAGMENT(leakyrelu, library) {
 }
 TORCH_LIBRARY_IMPL(leakyrelu, CPU, library) { library.impl("fused_leaky_relu", ops::FusedLeakyReluBelowAutograd); }
 TORCH_LIBRARY_IMPL(leakyrelu, AutogradCPU, library) { library.impl("fused_leaky_relu", ops::FusedLeakyRelu); }
+#ifdef LEAKYRELU_CUDA
+TORCH_LIBRARY_IMPL(leakyrelu, CUDA, library) { library.impl("fused_leaky_relu", ops::FusedLeakyReluBelowAutograd); }
+TORCH_LIBRARY_IMPL(leakyrelu, AutogradCUDA, library) { library.impl("fused_leaky_relu", ops::FusedLeakyRelu); }
+#endif
 TORCH_LIBRARY_IMPL(leakyrelu, CompositeImplicitAutograd, library) {
   library.impl("fused_leaky_relu", ops::FusedLeakyRelu);
 }
