@@ -242,8 +242,8 @@ class Atomic {
  public:
   static constexpr bool is_always_lock_free = true;
 
-  constexpr Atomic() = default;
-  constexpr explicit(false) Atomic(T value) : value_(value) {}
+  constexpr Atomic() noexcept = default;
+  constexpr explicit(false) Atomic(T value) noexcept : value_(value) {}
 
   T load(std::memory_order /*order*/) const {
     Point(false);
@@ -268,7 +268,7 @@ class Atomic {
   T fetch_sub(T less, std::memory_order order) { return fetch_add(static_cast<T>(-less), order); }
   bool compare_exchange_strong(T& expected, T desired, std::memory_order /*success*/, std::memory_order /*failure*/) {
     Point(true);
-    if (std::memcmp(&value_, &expected, sizeof(T)) != 0) {
+    if (std::memcmp(static_cast<const void*>(&value_), static_cast<const void*>(&expected), sizeof(T)) != 0) {
       expected = value_;
       return false;
     }
@@ -283,16 +283,17 @@ class Atomic {
     return compare_exchange_strong(expected, desired, success, failure);
   }
   void wait(T old, std::memory_order order) const {
-    while (load(order) == old) World::current->Wait(this);
+    while (load(order) == old) World::current->Wait(Address());
   }
   void notify_one() {
     Point(true);
-    World::current->NotifyOne(this);
+    World::current->NotifyOne(Address());
   }
 
  private:
+  const void* Address() const { return static_cast<const void*>(this); }
   void Point(bool writes) const {
-    if (World::current != nullptr) World::current->Point(this, writes);
+    if (World::current != nullptr) World::current->Point(Address(), writes);
   }
   void Set(T value) {
     value_ = value;
@@ -314,7 +315,8 @@ inline void Pause() { World::current->Pause(); }
 
 }  // namespace model
 
-// NOLINTBEGIN(cert-dcl58-cpp): the names by which threads.cc finds the model's parts
+// The names by which threads.cc finds the model's parts.
+// NOLINTBEGIN(bugprone-std-namespace-modification,cert-dcl58-cpp)
 namespace std {
 template <class T>
 using model_atomic = model::Atomic<T>;
@@ -325,7 +327,7 @@ using model_steady_clock = model::SteadyClock;
 namespace hwy {
 inline void ModelPause() { model::Pause(); }
 }  // namespace hwy
-// NOLINTEND(cert-dcl58-cpp)
+// NOLINTEND(bugprone-std-namespace-modification,cert-dcl58-cpp)
 #define atomic model_atomic
 #define steady_clock model_steady_clock
 #define Pause ModelPause
