@@ -16,6 +16,7 @@ test|command -v pkg-config|pkg-config|pkg-config|pkgconf-pkg-config|pkgconf
 test|have_header gtest/gtest.h|GoogleTest|libgtest-dev|gtest-devel|googletest
 test|have_sanitizers|the sanitizers of the C++ compiler|g++|libasan libubsan libtsan|gcc
 test|find_clang|Clang 14 or newer|clang|clang|llvm
+fuzz|have_libfuzzer|libFuzzer of that Clang|libclang-rt-dev|compiler-rt|llvm
 '
 
 have_cmake() {
@@ -47,6 +48,12 @@ have_header() {
 have_sanitizers() {
   c++ -fsanitize=address,undefined -x c++ -o /dev/null - <<<'int main() {}' &&
     c++ -fsanitize=thread -x c++ -o /dev/null - <<<'int main() {}'
+}
+
+have_libfuzzer() {
+  local clang
+  clang=$(find_clang)
+  "$clang" -fsanitize=fuzzer -x c -o /dev/null - <<<'int LLVMFuzzerTestOneInput(const char *x, unsigned long n) { return x + n == x; }'
 }
 
 # Prints the command of a Clang from 14 on that has its C++ side: the system's usual one, else the newest.

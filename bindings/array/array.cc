@@ -96,6 +96,36 @@ nb::object CapsuleOf(nb::handle x, const Place& place) {
   return Call(method, nb::tuple(), options);
 }
 
+// What a capsule named dltensor_versioned points to, as of DLPack 1; one named dltensor points to the tensor alone.
+struct VersionedTensor {
+  uint32_t major;
+  uint32_t minor;
+  void* context;
+  void (*deleter)(VersionedTensor*);
+  uint64_t flags;
+  nb::dlpack::dltensor tensor;
+};
+
+// Throws for what nanobind would take on trust.
+void RequireReadable(nb::handle capsule, const char* name) {
+  const nb::dlpack::dltensor* tensor = nullptr;
+  if (PyCapsule_IsValid(capsule.ptr(), "dltensor_versioned") != 0) {
+    const auto* const versioned =
+        static_cast<const VersionedTensor*>(PyCapsule_GetPointer(capsule.ptr(), "dltensor_versioned"));
+    if (versioned->major != nb::dlpack::major_version) {
+      Raise(PyExc_TypeError, "%s comes by DLPack %u.%u; it must come by version 1, which __dlpack__ was asked for",
+            name, versioned->major, versioned->minor);
+    }
+    tensor = &versioned->tensor;
+  } else if (PyCapsule_IsValid(capsule.ptr(), "dltensor") != 0) {
+    tensor = static_cast<const nb::dlpack::dltensor*>(PyCapsule_GetPointer(capsule.ptr(), "dltensor"));
+  }
+  if (tensor != nullptr && tensor->ndim > 0 && tensor->shape == nullptr) {
+    Raise(PyExc_TypeError, "%s has no shape in what its __dlpack__ returns; only a tensor with ndim 0 needs none",
+          name);
+  }
+}
+
 // What ask() tells of an array's memory. Whatever goes wrong there becomes a TypeError that names the array.
 template <class Ask>
 auto Asked(const char* name, Ask ask) {
@@ -198,6 +228,7 @@ void Array::OpenForeign(nb::handle object, const Place& place, bool writable) {
   nb::ndarray<> writable_array;
   nb::ndarray<nb::ro> array;
   const bool is_capsule = PyCapsule_CheckExact(capsule.ptr());  // nanobind would take much else
+  if (is_capsule) RequireReadable(capsule, name_);
   const bool is_writable = is_capsule && nb::try_cast(capsule, writable_array);
   if (is_writable) {
     array = nb::ndarray<nb::ro>(writable_array);

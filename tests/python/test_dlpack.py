@@ -1,5 +1,6 @@
 """Arrays of other libraries, by DLPack: no copy in, an array of the same library out."""
 
+import ctypes
 import os
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -101,6 +102,26 @@ def test_what_is_no_tensor() -> None:
         TypeError, match="x does not give access to its memory by DLPack: its __dlpack__ returns no tensor but str"
     ):
         leakyrelu.leaky_relu(Empty())
+
+
+@pytest.mark.parametrize(
+    ("offset", "size", "value", "message"),
+    [(0, 4, 2, r"x comes by DLPack 2\.\d+; it must come by version 1"), (56, 8, 0, "x has no shape")],
+    ids=["another version", "no shape"],
+)
+def test_a_capsule_that_cannot_be_read(offset: int, size: int, value: int, message: str) -> None:
+    """What is said to be at another place, or is nowhere, is not looked for."""
+
+    class Forger(Exporter):
+        def __dlpack__(self, **options: Any) -> Any:
+            capsule = super().__dlpack__(**options)
+            ctypes.memmove(address(capsule, b"dltensor_versioned") + offset, value.to_bytes(8, "little"), size)
+            return capsule
+
+    address = ctypes.pythonapi.PyCapsule_GetPointer
+    address.restype, address.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+    with pytest.raises(TypeError, match=message):
+        leakyrelu.leaky_relu(Forger(np.ones(2, np.float32)))
 
 
 def test_arrays_that_change_while_others_are_asked() -> None:
