@@ -193,7 +193,6 @@ at::Tensor FusedLeakyRelu(const at::Tensor& input, const std::optional<at::Tenso
   TORCH_CHECK(input.is_floating_point(), "fused_leaky_relu: input must be of a floating-point dtype, not ",
               input.scalar_type());
   TORCH_CHECK(!clamp || *clamp >= 0, "fused_leaky_relu: clamp must be 0 or more, or None, not ", clamp.value_or(0));
-  if (clamp && std::isinf(*clamp)) clamp = std::nullopt;
   at::Tensor bias;
   if (given_bias && given_bias->defined()) {
     bias = *given_bias;
@@ -211,7 +210,10 @@ at::Tensor FusedLeakyRelu(const at::Tensor& input, const std::optional<at::Tenso
     scale = std::copysign(std::numeric_limits<double>::infinity(), scale);
   }
   const FusedNumbers numbers = {negative_slope, scale, clamp};
-  if (!CanTake(input) || (bias.defined() && !CanTake(bias))) return Composed(input, bias, dim, numbers);
+  // An infinite clamp changes no value, but the gradient at NaN, which it stops; the core takes it for none.
+  if (!CanTake(input) || (bias.defined() && !CanTake(bias)) || (clamp && std::isinf(*clamp))) {
+    return Composed(input, bias, dim, numbers);
+  }
   return Eager(input, bias, dim, numbers);
 }
 

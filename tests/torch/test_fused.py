@@ -103,8 +103,11 @@ def test_without_bias_scale_and_clamp_it_is_leaky_relu() -> None:
 
 @pytest.mark.parametrize("clamp", [0.0, -0.0, 1e-40, math.inf])
 def test_odd_clamps(clamp: float) -> None:
-    x = numbers((500,), torch.float32)
-    assert_same(fused_leaky_relu(x, None, clamp=clamp), four_operations(x, None, clamp=clamp))
+    x = numbers((500,), torch.float32).requires_grad_()
+    y, expected = fused_leaky_relu(x, None, clamp=clamp), four_operations(x, None, clamp=clamp)
+    assert_same(y.detach(), expected.detach())
+    dy = numbers((500,), torch.float32, seed=1)
+    assert_same(*(torch.autograd.grad(result, x, dy)[0] for result in (y, expected)))
 
 
 @pytest.mark.parametrize("slope", [math.inf, -math.inf, math.nan])
