@@ -95,7 +95,7 @@ class BiasReader {
   HWY_ALIGN T scratch_[kBlock + hn::MaxLanes(typename L::D())] = {};
 };
 
-// With sanitizers all in one takes GCC ten minutes.
+// Functions of their own where sanitizers would make one of all take GCC minutes.
 #if HWY_IS_ASAN || HWY_IS_TSAN
 #define LEAKYRELU_BLOCK HWY_NOINLINE
 #else
@@ -105,7 +105,7 @@ class BiasReader {
 // `elements`: a multiple of the wide lanes, at most kBlock, as in the next one.
 template <class L, Kept kept, typename T>
 LEAKYRELU_BLOCK FusedBits FusedForwardBlock(const T* in, Biases<T> bias, T* out, WideV<L> slope, WideV<L> scale,
-                                       WideV<L> limit, size_t elements) {
+                                            WideV<L> limit, size_t elements) {
   using Wide = typename L::Wide;
   const typename Wide::D d;
   FusedBits bits;
@@ -124,7 +124,7 @@ LEAKYRELU_BLOCK FusedBits FusedForwardBlock(const T* in, Biases<T> bias, T* out,
 
 template <class L, Kept kept, typename T>
 LEAKYRELU_BLOCK void FusedBackwardBlock(const T* in, T* out, FusedBits bits, WideV<L> slope, WideV<L> scale,
-                                   size_t elements) {
+                                        size_t elements) {
   using Wide = typename L::Wide;
   const typename Wide::D d;
   const auto lanes = [d](uint64_t word) HWY_ATTR {

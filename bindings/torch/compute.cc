@@ -112,6 +112,11 @@ cudaStream_t CurrentStream(c10::Device device) {
   return static_cast<cudaStream_t>(c10::impl::VirtualGuardImpl(device.type()).getStream(device).native_handle());
 }
 
+// The device that must be current while memory of a tensor is asked for and used; the CPU is always.
+std::optional<c10::Device> OwnDevice(const at::Tensor& tensor) {
+  return tensor.is_cpu() ? std::nullopt : std::optional(tensor.device());
+}
+
 void CheckCuda(leakyrelu_status status, const leakyrelu_array& in, size_t mask_bytes) {
   TORCH_CHECK(status != LEAKYRELU_ERROR_CUDA, leakyrelu_status_message(status), ": ", leakyrelu_cuda_error_message());
   Check(status, in, mask_bytes);
@@ -227,6 +232,7 @@ void Backward(const at::Tensor& grad, const at::Tensor& mask, const at::Tensor& 
 
 void FusedForward(const at::Tensor& input, const at::Tensor& bias, int64_t dim, const at::Tensor& output,
                   const FusedNumbers& numbers, const at::Tensor& mask, const at::Tensor& within, const Order& order) {
+  const c10::OptionalDeviceGuard current(OwnDevice(input));
   const Operands arrays(input, output, order, /*may_be_one_dim=*/!bias.defined());
   const leakyrelu_array &in = arrays.in.array, &out = arrays.out.array;
   leakyrelu_array bias_array{};
@@ -238,6 +244,14 @@ void FusedForward(const at::Tensor& input, const at::Tensor& bias, int64_t dim, 
   }
   const auto bits = [](const at::Tensor& m) { return m.defined() ? static_cast<uint8_t*>(m.data_ptr()) : nullptr; };
   const size_t mask_bytes = mask.defined() ? static_cast<size_t>(mask.numel()) : 0;
+  if constexpr (kHasCuda) {
+    if (input.is_cuda()) {
+      cudaStream_t stream = CurrentStream(input.device());
+      return CheckCuda(
+          leakyrelu_cuda_fused_forward(&in, &out, &fused, numbers.slope, bits(mask), bits(within), mask_bytes, stream),
+          in, mask_bytes);
+    }
+  }
   const leakyrelu_executor executor = Threads(input.numel());
   Check(leakyrelu_fused_forward(&in, &out, &fused, numbers.slope, bits(mask), bits(within), mask_bytes, &executor), in,
         mask_bytes);
@@ -245,6 +259,7 @@ void FusedForward(const at::Tensor& input, const at::Tensor& bias, int64_t dim, 
 
 void FusedBackward(const at::Tensor& grad, const at::Tensor& mask, const at::Tensor& within, const at::Tensor& result,
                    double slope, double scale, const Order& order) {
+  const c10::OptionalDeviceGuard current(OwnDevice(grad));
   const Operands arrays(grad, result, order);
   const leakyrelu_array &in = arrays.in.array, &out = arrays.out.array;
   // The core is told whether there is a clamp, not where: the bits say what that did.
@@ -253,6 +268,14 @@ void FusedBackward(const at::Tensor& grad, const at::Tensor& mask, const at::Ten
     return m.defined() ? static_cast<const uint8_t*>(m.const_data_ptr()) : nullptr;
   };
   const size_t mask_bytes = static_cast<size_t>(mask.numel());
+  if constexpr (kHasCuda) {
+    if (grad.is_cuda()) {
+      cudaStream_t stream = CurrentStream(grad.device());
+      return CheckCuda(
+          leakyrelu_cuda_fused_backward(&in, bits(mask), bits(within), mask_bytes, &out, &fused, slope, stream), in,
+          mask_bytes);
+    }
+  }
   const leakyrelu_executor executor = Threads(grad.numel());
   Check(leakyrelu_fused_backward(&in, bits(mask), bits(within), mask_bytes, &out, &fused, slope, &executor), in,
         mask_bytes);

@@ -40,11 +40,11 @@ struct FusedNumbers {
 };
 
 // output = the fused operation of `input`, with `bias` (may be undefined) along `dim` of it; mask = t > 0 (may be
-// undefined) and, where there is a clamp, within. As Forward, on the CPU.
+// undefined) and, where there is a clamp, within. As Forward.
 void FusedForward(const at::Tensor& input, const at::Tensor& bias, int64_t dim, const at::Tensor& output,
                   const FusedNumbers& numbers, const at::Tensor& mask, const at::Tensor& within, const Order& order);
 
-// result = the gradient of the input of it. As Backward, on the CPU; `within` is undefined where there is no clamp.
+// result = the gradient of the input of it. As Backward; `within` is undefined where there is no clamp.
 void FusedBackward(const at::Tensor& grad, const at::Tensor& mask, const at::Tensor& within, const at::Tensor& result,
                    double slope, double scale, const Order& order);
 

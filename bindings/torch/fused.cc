@@ -146,9 +146,9 @@ class FusedLeakyReluBackward : public ag::Node {
 };
 
 at::Tensor DifferentiableGradient(const at::Tensor& grad, const Kept& kept) {
-  const auto is_plain_mask = [&](const at::Tensor& mask) { return IsPlainMask(mask) && mask.is_cpu(); };
-  if (!IsEager() || !IsPlain(grad) || !grad.is_cpu() || HasTangent(grad) || !is_plain_mask(kept.mask) ||
-      (kept.within.defined() && !is_plain_mask(kept.within))) {
+  const auto can_take = [&](const at::Tensor& mask) { return IsPlainMask(mask) && mask.device() == grad.device(); };
+  if (!IsEager() || !IsPlain(grad) || HasTangent(grad) || !can_take(kept.mask) ||
+      (kept.within.defined() && !can_take(kept.within))) {
     return GradientComposed(grad, kept);
   }
   at::Tensor result = EmptyInOrder(grad, kept.order);
@@ -170,8 +170,6 @@ at::Tensor Composed(const at::Tensor& input, const at::Tensor& bias, int64_t dim
   if (numbers.clamp) v = v.clamp(-*numbers.clamp, *numbers.clamp);
   return v.to(input.scalar_type());
 }
-
-bool CanTakeOnCpu(const at::Tensor& tensor) { return tensor.is_cpu() && CanTake(tensor); }
 
 at::Tensor Eager(const at::Tensor& input, const at::Tensor& bias, int64_t dim, const FusedNumbers& numbers) {
   at::Tensor output = EmptyLike(input);
@@ -195,7 +193,6 @@ at::Tensor FusedLeakyRelu(const at::Tensor& input, const std::optional<at::Tenso
   TORCH_CHECK(input.is_floating_point(), "fused_leaky_relu: input must be of a floating-point dtype, not ",
               input.scalar_type());
   TORCH_CHECK(!clamp || *clamp >= 0, "fused_leaky_relu: clamp must be 0 or more, or None, not ", clamp.value_or(0));
-  if (clamp && std::isinf(*clamp)) clamp = std::nullopt;
   at::Tensor bias;
   if (given_bias && given_bias->defined()) {
     bias = *given_bias;
@@ -213,7 +210,10 @@ at::Tensor FusedLeakyRelu(const at::Tensor& input, const std::optional<at::Tenso
     scale = std::copysign(std::numeric_limits<double>::infinity(), scale);
   }
   const FusedNumbers numbers = {negative_slope, scale, clamp};
-  if (!CanTakeOnCpu(input) || (bias.defined() && !CanTakeOnCpu(bias))) return Composed(input, bias, dim, numbers);
+  // An infinite clamp changes no value, but the gradient at NaN, which it stops; the core takes it for none.
+  if (!CanTake(input) || (bias.defined() && !CanTake(bias)) || (clamp && std::isinf(*clamp))) {
+    return Composed(input, bias, dim, numbers);
+  }
   return Eager(input, bias, dim, numbers);
 }
 
@@ -241,6 +241,10 @@ TORCH_LIBRARY_FRAGMENT(leakyrelu, library) {
 }
 TORCH_LIBRARY_IMPL(leakyrelu, CPU, library) { library.impl("fused_leaky_relu", ops::FusedLeakyReluBelowAutograd); }
 TORCH_LIBRARY_IMPL(leakyrelu, AutogradCPU, library) { library.impl("fused_leaky_relu", ops::FusedLeakyRelu); }
+#ifdef LEAKYRELU_CUDA
+TORCH_LIBRARY_IMPL(leakyrelu, CUDA, library) { library.impl("fused_leaky_relu", ops::FusedLeakyReluBelowAutograd); }
+TORCH_LIBRARY_IMPL(leakyrelu, AutogradCUDA, library) { library.impl("fused_leaky_relu", ops::FusedLeakyRelu); }
+#endif
 TORCH_LIBRARY_IMPL(leakyrelu, CompositeImplicitAutograd, library) {
   library.impl("fused_leaky_relu", ops::FusedLeakyRelu);
 }

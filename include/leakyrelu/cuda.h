@@ -34,6 +34,18 @@ LEAKYRELU_API leakyrelu_status leakyrelu_cuda_backward(const leakyrelu_array* dy
                                                        size_t mask_bytes, const leakyrelu_array* dx,
                                                        double negative_slope, cudaStream_t stream);
 
+/* As leakyrelu_fused_forward, with the differences above, of `within` and the bias's data too. */
+LEAKYRELU_API leakyrelu_status leakyrelu_cuda_fused_forward(const leakyrelu_array* x, const leakyrelu_array* y,
+                                                            const leakyrelu_fused* fused, double negative_slope,
+                                                            uint8_t* mask, uint8_t* within, size_t mask_bytes,
+                                                            cudaStream_t stream);
+
+/* As leakyrelu_fused_backward, with the differences above. */
+LEAKYRELU_API leakyrelu_status leakyrelu_cuda_fused_backward(const leakyrelu_array* dy, const uint8_t* mask,
+                                                             const uint8_t* within, size_t mask_bytes,
+                                                             const leakyrelu_array* dx, const leakyrelu_fused* fused,
+                                                             double negative_slope, cudaStream_t stream);
+
 /* What CUDA said when the calling thread last got LEAKYRELU_ERROR_CUDA; never NULL. The text lives as long as the
  * program. */
 LEAKYRELU_API const char* leakyrelu_cuda_error_message(void);

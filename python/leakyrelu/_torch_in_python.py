@@ -304,8 +304,6 @@ def _fused_leaky_relu(
         raise RuntimeError(f"fused_leaky_relu: input must be of a floating-point dtype, not {input.dtype}")
     if clamp is not None and not clamp >= 0:
         raise RuntimeError(f"fused_leaky_relu: clamp must be 0 or more, or None, not {clamp}")
-    if clamp == float("inf"):
-        clamp = None
     if bias is not None:
         if input.dim() == 0:
             raise RuntimeError("fused_leaky_relu: input has no dims, so it can have no bias along one")
@@ -321,7 +319,9 @@ def _fused_leaky_relu(
                 f"fused_leaky_relu: bias is on {bias.device}, input on {input.device}; they must be on the same device"
             )
         bias = bias.to(input.dtype)
-    if all(type(t) in (Tensor, torch.nn.Parameter) and _can_take(t) for t in (input, bias) if t is not None):
+    # An infinite clamp changes no value, but the gradient at NaN, which it stops; the core takes it for none.
+    can_take = all(type(t) in (Tensor, torch.nn.Parameter) and _can_take(t) for t in (input, bias) if t is not None)
+    if can_take and clamp != float("inf"):
         try:
             return _apply_fused(input, bias, negative_slope, scale, clamp, dim)
         except ValueError:  # by the core: a slope beyond float32, for which torch finds the words

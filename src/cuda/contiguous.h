@@ -9,13 +9,13 @@
 namespace leakyrelu::cuda {
 
 // Units may begin `shift` elements before element 0, so that those behind the first can be aligned although the array
-// is not: unit k has the elements from 8 * k - shift on. A mask that is written allows no shift, since then two threads
-// would share each of its bytes.
+// is not: unit k has the elements from 8 * k - shift on. Masks that are written allow no shift, since then two threads
+// would share each of their bytes.
 //
 // A block does one tile of units after another, `blocks` tiles apart. Neighbouring threads have neighbouring units.
-template <class Format, Mode mode, typename Index>
+template <class Operation, typename Index>
 struct Contiguous {
-  using T = typename Format::Storage;
+  using T = typename Operation::Format::Storage;
 
   // A thread has 64 bytes on their way from memory before it waits for the first. With half of the threads that fit on
   // a multiprocessor that is 64 KiB for each of these: more than bandwidth times latency asks of any card so far.
@@ -25,12 +25,11 @@ struct Contiguous {
 
   const T* in;
   T* out;
-  uint8_t* mask;
   Index elements;
   Index shift;
   bool in_vectors;  // whole units may be loaded as vectors
   bool out_vectors;
-  typename Format::Math slope;
+  Operation operation;
 
   LEAKYRELU_INLINE void Thread(uint32_t block, uint32_t blocks, uint32_t thread) const {
     const Index tiles = (elements + shift + (kBlockElements - 1)) / kBlockElements;
@@ -64,20 +63,24 @@ struct Contiguous {
   template <bool kWhole>
   LEAKYRELU_INLINE void Tile(Index first) const {
     Unit<T> units[kUnitsEach];
-    uint32_t bits[kUnitsEach] = {};
+    uint32_t bits[kUnitsEach];
     LEAKYRELU_UNROLL
     for (uint32_t i = 0; i < kUnitsEach; ++i) {
       const Index unit = first + i * kThreads;
       Load<kWhole>(unit, &units[i]);
-      if constexpr (mode == Mode::kBackward) bits[i] = MaskBits(unit);
     }
     LEAKYRELU_UNROLL
     for (uint32_t i = 0; i < kUnitsEach; ++i) {
       const Index unit = first + i * kThreads;
-      bits[i] = Apply<Format, mode>(&units[i], bits[i], slope);
-      if constexpr (kWritesOut<mode>) Store<kWhole>(unit, units[i]);
-      if constexpr (kWritesMask<mode>) {
-        if (kWhole || unit * kUnit < elements) mask[unit] = static_cast<uint8_t>(bits[i]);
+      bits[i] = MaskBits(unit);
+    }
+    LEAKYRELU_UNROLL
+    for (uint32_t i = 0; i < kUnitsEach; ++i) {
+      const Index unit = first + i * kThreads;
+      bits[i] = operation.Apply(&units[i], bits[i], unit * kUnit - shift, PartOf<kWhole>(unit).end);
+      if constexpr (Operation::kWritesOut) Store<kWhole>(unit, units[i]);
+      if constexpr (Operation::kWritesMasks) {
+        if (kWhole || unit * kUnit < elements) operation.Write(unit, bits[i]);
       }
     }
   }
@@ -108,10 +111,10 @@ struct Contiguous {
     }
   }
 
-  // A unit's bits of the mask: with a shift they are the last ones of one byte and the first ones of the next.
+  // A unit's bits of the masks: with a shift they are the last ones of one byte and the first ones of the next.
   LEAKYRELU_INLINE uint32_t MaskBits(Index unit) const {
-    uint32_t bits = unit * kUnit < elements ? uint32_t{mask[unit]} << shift : 0;
-    if (shift > 0 && unit > 0 && (unit - 1) * kUnit < elements) bits |= uint32_t{mask[unit - 1]} >> (kUnit - shift);
+    uint32_t bits = unit * kUnit < elements ? operation.Bits(unit) << shift : 0;
+    if (shift > 0 && unit > 0 && (unit - 1) * kUnit < elements) bits |= operation.Bits(unit - 1) >> (kUnit - shift);
     return bits;
   }
 };

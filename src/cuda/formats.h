@@ -5,6 +5,7 @@
 #ifndef LEAKYRELU_SRC_CUDA_FORMATS_H_
 #define LEAKYRELU_SRC_CUDA_FORMATS_H_
 
+#include <cmath>
 #include <cstdint>
 
 #include "leakyrelu/leakyrelu.h"
@@ -70,11 +71,18 @@ struct Format<LEAKYRELU_BFLOAT16> {
 #endif
 };
 
-// The operations of formula.h on one number, widened. The product stands alone: there is nothing to contract it with.
+// The operations of formula.h on one number, widened. No product is added to: there is nothing to contract it with.
 template <typename Math>
 struct Lane {
-  static LEAKYRELU_INLINE Math Scale(Math v, Math slope) { return v * slope; }
+  static LEAKYRELU_INLINE Math Scale(Math v, Math factor) { return v * factor; }
   static LEAKYRELU_INLINE Math Select(bool mask, Math a, Math b) { return mask ? a : b; }
+  static LEAKYRELU_INLINE Math Add(Math a, Math b) { return a + b; }
+  static LEAKYRELU_INLINE bool Positive(Math t) { return t > 0; }
+  static LEAKYRELU_INLINE Math Clamp(Math v, Math limit) {
+    // By v's sign and no comparison: those of float64 are slow on many cards.
+    return std::fabs(v) > limit ? (std::signbit(v) ? -limit : limit) : v;
+  }
+  static LEAKYRELU_INLINE bool IsWithin(Math v, Math limit) { return std::fabs(v) <= limit; }
 };
 
 }  // namespace leakyrelu::cuda

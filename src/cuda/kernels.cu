@@ -1,4 +1,5 @@
-// The kernels as the device runs them, and how they get there. All they do is in contiguous.h and strided.h.
+// The kernels as the device runs them, and how they get there. All they do is in contiguous.h, strided.h and
+// operations.h.
 
 #include <cuda_runtime_api.h>
 

@@ -7,8 +7,10 @@
 #include <cstdint>
 #include <cstdlib>
 #include <limits>
+#include <type_traits>
 
 #include "cuda/contiguous.h"
+#include "cuda/operations.h"
 #include "cuda/strided.h"
 #include "dtypes.h"
 #include "leakyrelu/cuda.h"
@@ -16,13 +18,22 @@
 
 namespace leakyrelu::cuda {
 
+// What a call of the fused operation has besides.
+struct FusedCall {
+  const void* bias;  // its element 0, as aligned as its dtype asks; null: none, and so in a backward
+  uint8_t* within;   // null: no clamp, or no mask
+  double scale;
+  double clamp;  // infinite: none
+};
+
 struct KernelCall {
-  Mode mode;
+  Mode mode;       // of a fused call all that counts is whether it is kBackward
   size_t dtype;    // its DTypeIndex
   const void* in;  // element (0, 0, ...), as aligned as its dtype asks
   void* out;       // likewise; null: the mask alone
   uint8_t* mask;   // null: none. Else the plan must be in C order
   double slope;
+  const FusedCall* fused = nullptr;  // null: LeakyReLU alone
 };
 
 // Enqueues the call's kernel on the stream: in kernels.cu for a device.
@@ -45,36 +56,64 @@ inline bool Fits32Bits(const Plan& plan) {
     in_reach += (plan.loops[i].extent - 1) * std::abs(plan.loops[i].in_stride);
     out_reach += (plan.loops[i].extent - 1) * std::abs(plan.loops[i].out_stride);
   }
-  return std::max({plan.elements, in_reach, out_reach}) <= kLargest;
+  const int64_t bias_reach = (plan.bias.extent - 1) * std::abs(plan.bias.stride);
+  return std::max({plan.elements, in_reach, out_reach, bias_reach}) <= kLargest;
 }
 
 inline bool IsContiguous(const Plan& plan) {
   return plan.dims == 1 && plan.loops[0].in_stride == 1 && plan.loops[0].out_stride == 1;
 }
 
-template <class Format, Mode mode, typename Index>
-Contiguous<Format, mode, Index> MakeContiguous(const KernelCall& call, const Plan& plan) {
-  using T = typename Format::Storage;
-  Contiguous<Format, mode, Index> kernel = {};
+// ---- The operation of a call
+
+template <class Format, Mode mode>
+LeakyRelu<Format, mode> MakeLeakyRelu(const KernelCall& call) {
+  return {call.mask, static_cast<typename Format::Math>(call.slope)};
+}
+
+template <class Format, typename Index>
+Fused<Format, Index> MakeFused(const KernelCall& call, const BiasRuns& runs) {
+  using Math = typename Format::Math;
+  Fused<Format, Index> operation = {};
+  operation.is_forward = call.mode != Mode::kBackward;
+  operation.mask = call.mask;
+  operation.within = call.fused->within;
+  if (call.fused->bias != nullptr) {
+    operation.biases.first = static_cast<const typename Format::Storage*>(call.fused->bias) + runs.start;
+    operation.biases.stride = static_cast<std::make_signed_t<Index>>(runs.stride);
+    operation.biases.extent = Divider<Index>(static_cast<Index>(runs.extent));
+    operation.biases.run = Divider<Index>(static_cast<Index>(runs.run));
+  }
+  operation.slope = static_cast<Math>(call.slope);
+  operation.scale = static_cast<Math>(call.fused->scale);
+  operation.limit = static_cast<Math>(call.fused->clamp);
+  return operation;
+}
+
+// ---- The kernel that applies it
+
+template <class Operation, typename Index>
+Contiguous<Operation, Index> MakeContiguous(const KernelCall& call, const Plan& plan, const Operation& operation) {
+  using T = typename Operation::Format::Storage;
+  Contiguous<Operation, Index> kernel = {};
   kernel.in = static_cast<const T*>(call.in) + plan.in_start;
-  kernel.mask = call.mask;
   kernel.elements = static_cast<Index>(plan.elements);
-  kernel.slope = static_cast<typename Format::Math>(call.slope);
+  kernel.operation = operation;
   kernel.out_vectors = true;
-  if constexpr (kWritesOut<mode>) {
+  if constexpr (Operation::kWritesOut) {
     kernel.out = static_cast<T*>(call.out) + plan.out_start;
     const uint32_t beyond = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(kernel.out) % kVectorBytes<T>);
-    if constexpr (!kWritesMask<mode>) kernel.shift = beyond / sizeof(T);
+    if (!operation.WritesMasks()) kernel.shift = beyond / sizeof(T);
     kernel.out_vectors = kernel.shift * sizeof(T) == beyond;
   }
   kernel.in_vectors = (reinterpret_cast<uintptr_t>(kernel.in) - kernel.shift * sizeof(T)) % kVectorBytes<T> == 0;
   return kernel;
 }
 
-template <class Format, Mode mode, typename Index>
-Strided<Format, mode, Index> MakeStrided(const KernelCall& call, const Plan& plan) {
-  using T = typename Format::Storage;
-  using Kernel = Strided<Format, mode, Index>;
+template <class Operation, typename Index>
+Strided<Operation, Index> MakeStrided(const KernelCall& call, const Plan& plan, const Operation& operation) {
+  using T = typename Operation::Format::Storage;
+  using Kernel = Strided<Operation, Index>;
   using Offset = typename Kernel::Offset;
   const auto make_dim = [](const Loop& loop) {
     return typename Kernel::Dim{Divider<Index>(static_cast<Index>(loop.extent)),
@@ -82,10 +121,9 @@ Strided<Format, mode, Index> MakeStrided(const KernelCall& call, const Plan& pla
   };
   Kernel kernel = {};
   kernel.in = static_cast<const T*>(call.in) + plan.in_start;
-  if constexpr (kWritesOut<mode>) kernel.out = static_cast<T*>(call.out) + plan.out_start;
-  kernel.mask = call.mask;
+  if constexpr (Operation::kWritesOut) kernel.out = static_cast<T*>(call.out) + plan.out_start;
   kernel.elements = static_cast<Index>(plan.elements);
-  kernel.slope = static_cast<typename Format::Math>(call.slope);
+  kernel.operation = operation;
   kernel.run = make_dim(plan.loops[plan.dims - 1]);
   kernel.outer = plan.dims - 1;
   for (int i = 0; i < kernel.outer; ++i) kernel.dims[i] = make_dim(plan.loops[plan.dims - 2 - i]);
@@ -94,35 +132,39 @@ Strided<Format, mode, Index> MakeStrided(const KernelCall& call, const Plan& pla
 
 // ---- From values to template parameters, one after the other
 
-template <class Format, Mode mode, typename Index, class Function>
-auto WithIndex(const KernelCall& call, const Plan& plan, Function launch) {
-  if (IsContiguous(plan)) {
-    const auto kernel = MakeContiguous<Format, mode, Index>(call, plan);
-    return launch(kernel, BlocksFor(plan.elements + static_cast<int64_t>(kernel.shift), kernel.kBlockElements));
+template <typename Index, class Operation, class Function>
+auto WithOperation(const KernelCall& call, const Plan& plan, const Operation& operation, Function launch) {
+  if constexpr (Operation::kHasContiguous) {
+    if (IsContiguous(plan)) {
+      const auto kernel = MakeContiguous<Operation, Index>(call, plan, operation);
+      return launch(kernel, BlocksFor(plan.elements + static_cast<int64_t>(kernel.shift), kernel.kBlockElements));
+    }
   }
-  const auto kernel = MakeStrided<Format, mode, Index>(call, plan);
+  const auto kernel = MakeStrided<Operation, Index>(call, plan, operation);
   return launch(kernel, BlocksFor(plan.elements, kernel.kBlockElements));
 }
 
-template <class Format, Mode mode, class Function>
-auto WithMode(const KernelCall& call, const Plan& plan, Function launch) {
-  return Fits32Bits(plan) ? WithIndex<Format, mode, uint32_t>(call, plan, launch)
-                          : WithIndex<Format, mode, uint64_t>(call, plan, launch);
+template <class Format, typename Index, class Function>
+auto WithIndex(const KernelCall& call, const Plan& plan, Function launch) {
+  const auto with = [&](const auto& operation) { return WithOperation<Index>(call, plan, operation, launch); };
+  if (call.fused != nullptr) return with(MakeFused<Format, Index>(call, plan.bias));
+  switch (call.mode) {
+    case Mode::kForward:
+      return with(MakeLeakyRelu<Format, Mode::kForward>(call));
+    case Mode::kForwardWithMask:
+      return with(MakeLeakyRelu<Format, Mode::kForwardWithMask>(call));
+    case Mode::kMaskOnly:
+      return with(MakeLeakyRelu<Format, Mode::kMaskOnly>(call));
+    case Mode::kBackward:
+      break;
+  }
+  return with(MakeLeakyRelu<Format, Mode::kBackward>(call));
 }
 
 template <class Format, class Function>
 auto WithFormat(const KernelCall& call, const Plan& plan, Function launch) {
-  switch (call.mode) {
-    case Mode::kForward:
-      return WithMode<Format, Mode::kForward>(call, plan, launch);
-    case Mode::kForwardWithMask:
-      return WithMode<Format, Mode::kForwardWithMask>(call, plan, launch);
-    case Mode::kMaskOnly:
-      return WithMode<Format, Mode::kMaskOnly>(call, plan, launch);
-    case Mode::kBackward:
-      break;
-  }
-  return WithMode<Format, Mode::kBackward>(call, plan, launch);
+  return Fits32Bits(plan) ? WithIndex<Format, uint32_t>(call, plan, launch)
+                          : WithIndex<Format, uint64_t>(call, plan, launch);
 }
 
 // Calls launch(kernel, blocks) with the kernel for the call, on which Thread(block, blocks, thread) is to be called for

@@ -13,9 +13,9 @@ namespace leakyrelu::cuda {
 
 // Units are cut from the order of a plan. A unit that lies within one run of the innermost loop is loaded or stored as
 // vectors wherever it happens to be contiguous and aligned.
-template <class Format, Mode mode, typename Index>
+template <class Operation, typename Index>
 struct Strided {
-  using T = typename Format::Storage;
+  using T = typename Operation::Format::Storage;
   using Offset = std::make_signed_t<Index>;  // in elements
 
   static constexpr uint32_t kBlockElements = kThreads * kUnit;
@@ -31,9 +31,8 @@ struct Strided {
 
   const T* in;
   T* out;
-  uint8_t* mask;
   Index elements;
-  typename Format::Math slope;
+  Operation operation;
   Dim run;                 // the innermost loop
   int outer;               // number of the others
   Dim dims[kMaxDims - 1];  // the others, from the inside out
@@ -79,8 +78,7 @@ struct Strided {
     }
 
     Unit<T> unit;
-    uint32_t bits = 0;
-    if constexpr (mode == Mode::kBackward) bits = mask[index];
+    uint32_t bits = operation.Bits(index);
     if (one_run && run.stride.in == 1 && IsAligned(in + at[0].in)) {
       unit.LoadVectors(in + at[0].in);
     } else {
@@ -89,9 +87,9 @@ struct Strided {
         if (i < count) unit.v[i] = in[at[i].in];
       }
     }
-    bits = Apply<Format, mode>(&unit, bits, slope);
-    if constexpr (kWritesMask<mode>) mask[index] = static_cast<uint8_t>(bits);
-    if constexpr (kWritesOut<mode>) {
+    bits = operation.Apply(&unit, bits, first, count);
+    if constexpr (Operation::kWritesMasks) operation.Write(index, bits);
+    if constexpr (Operation::kWritesOut) {
       if (one_run && run.stride.out == 1 && IsAligned(out + at[0].out)) return unit.StoreVectors(out + at[0].out);
       LEAKYRELU_UNROLL
       for (uint32_t i = 0; i < kUnit; ++i) {

@@ -5,7 +5,6 @@
 #include <cstdint>
 
 #include "cuda/formats.h"
-#include "mode.h"
 
 namespace leakyrelu::cuda {
 
@@ -52,24 +51,6 @@ struct Unit {
     }
   }
 };
-
-// Applies the formula to a unit. `bits` is its byte of the mask; what is returned is that, or what it shall be.
-//
-// Numbers that stay as they are get narrowed too, which gives them back; so the device can narrow two at a time.
-template <class Format, Mode mode>
-LEAKYRELU_INLINE uint32_t Apply(Unit<typename Format::Storage>* unit, uint32_t bits, typename Format::Math slope) {
-  uint32_t positive_bits = 0;
-  LEAKYRELU_UNROLL
-  for (uint32_t i = 0; i < kUnit; ++i) {
-    const auto v = Format::Widen(unit->v[i]);
-    const bool positive = mode == Mode::kBackward ? (bits >> i & 1) != 0 : v > 0;
-    positive_bits |= static_cast<uint32_t>(positive) << i;
-    if constexpr (kWritesOut<mode>) {
-      unit->v[i] = Format::Narrow(LeakyReluFormula(Lane<typename Format::Math>(), v, positive, slope));
-    }
-  }
-  return positive_bits;
-}
 
 }  // namespace leakyrelu::cuda
 

@@ -171,7 +171,8 @@ def test_find_package_cuda(library: str, tmp_path: Path) -> None:
     if library == "shared":
         (shared_library,) = (tmp_path / "prefix").glob("**/libleakyrelu_cuda.so")
         names = {line.split()[-1] for line in run("nm", "-D", "--defined-only", shared_library).splitlines()}
-        assert names == {"leakyrelu_cuda_forward", "leakyrelu_cuda_backward", "leakyrelu_cuda_error_message"}
+        calls = {f"leakyrelu_cuda_{name}" for name in ("forward", "backward", "fused_forward", "fused_backward")}
+        assert names == calls | {"leakyrelu_cuda_error_message"}
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "cuda_under_test.h"
@@ -98,12 +99,85 @@ TEST_F(CudaApiTest, Misaligned) {
   }
 }
 
+// ---- The fused functions: what their own checks say, and that they are there
+
+class CudaFusedApiTest : public CudaApiTest {
+ protected:
+  void ExpectForward(leakyrelu_status expected) {
+    const std::vector<std::byte> before = memory_;
+    EXPECT_EQ(Forward(), expected);
+    EXPECT_TRUE(memory_ == before);
+  }
+  leakyrelu_status Forward() {
+    return cuda_under_test::FusedForward(&x_, &y_, &fused_, 0.5, Mask(), within_, kMaskBytes);
+  }
+
+  const int64_t bias_shape_[1] = {4};
+  leakyrelu_array bias_ = {At(2048), LEAKYRELU_FLOAT32, 1, bias_shape_, nullptr};
+  leakyrelu_fused fused_ = {&bias_, 1, 2.0, 1.5};
+  uint8_t* within_ = Mask() + 100;
+};
+
+TEST_F(CudaFusedApiTest, AllIsRight) {
+  std::fill_n(reinterpret_cast<float*>(At(2048)), 4, 0.0f);
+  EXPECT_EQ(Forward(), LEAKYRELU_OK);
+  EXPECT_EQ(reinterpret_cast<float*>(At(1024))[0], 1.5f);
+  EXPECT_EQ(reinterpret_cast<float*>(At(1024))[1], -1.0f);
+  fused_.bias = nullptr;
+  EXPECT_EQ(cuda_under_test::FusedBackward(&y_, Mask(), within_, kMaskBytes, &y_, &fused_, 0.5), LEAKYRELU_OK);
+  EXPECT_EQ(reinterpret_cast<float*>(At(1024))[0], 0.0f);
+  EXPECT_EQ(reinterpret_cast<float*>(At(1024))[1], -1.0f);
+}
+
+TEST_F(CudaFusedApiTest, NumbersAndMasks) {
+  fused_.scale = 1e39;
+  ExpectForward(LEAKYRELU_ERROR_SCALE_OVERFLOW);
+  fused_.scale = 1;
+  fused_.clamp = -1;
+  ExpectForward(LEAKYRELU_ERROR_CLAMP);
+  fused_.clamp = 1;
+  within_ = nullptr;
+  ExpectForward(LEAKYRELU_ERROR_WITHIN);
+  within_ = Mask() + 1;
+  ExpectForward(LEAKYRELU_ERROR_MASK_OVERLAP);
+}
+
+TEST_F(CudaFusedApiTest, Bias) {
+  fused_.dim = 2;
+  ExpectForward(LEAKYRELU_ERROR_DIM);
+  fused_.dim = 0;
+  ExpectForward(LEAKYRELU_ERROR_BIAS_SHAPE);
+  fused_.dim = 1;
+  bias_.data = y_.data;
+  ExpectForward(LEAKYRELU_ERROR_BIAS_OVERLAP);
+}
+
+TEST_F(CudaFusedApiTest, Misaligned) {
+  bias_.data = At(2050);
+  ExpectForward(LEAKYRELU_ERROR_MISALIGNED);
+  bias_.data = At(2048);
+  x_.data = At(1);
+  ExpectForward(LEAKYRELU_ERROR_MISALIGNED);
+  std::swap(x_, y_);
+  ExpectForward(LEAKYRELU_ERROR_MISALIGNED);
+}
+
+TEST_F(CudaFusedApiTest, NothingToCall) {
+  EXPECT_EQ(cuda_under_test::FusedForward(&x_, &y_, nullptr, 0.5, nullptr, nullptr, 0), LEAKYRELU_ERROR_NULL_FUSED);
+  EXPECT_EQ(cuda_under_test::FusedForward(&x_, nullptr, &fused_, 0.5, Mask(), within_, kMaskBytes),
+            LEAKYRELU_ERROR_NULL_OUTPUT);
+  fused_.bias = nullptr;
+  EXPECT_EQ(cuda_under_test::FusedBackward(&x_, nullptr, nullptr, 0, &y_, &fused_, 0.5), LEAKYRELU_ERROR_NULL_MASK);
+}
+
 TEST_F(CudaApiTest, EmptyIsRightWhateverTheAddress) {
   const int64_t none[] = {0};
   const leakyrelu_array empty = {At(1), LEAKYRELU_FLOAT32, 1, none, nullptr};
   const leakyrelu_array null = {nullptr, LEAKYRELU_FLOAT32, 1, none, nullptr};
   EXPECT_EQ(cuda_under_test::Forward(&empty, &null, 0.5, nullptr, 0), LEAKYRELU_OK);
   EXPECT_EQ(cuda_under_test::Backward(&null, nullptr, 0, &empty, 0.5), LEAKYRELU_OK);
+  const leakyrelu_fused fused = {&null, 0, 1.0, 2.0};
+  EXPECT_EQ(cuda_under_test::FusedForward(&empty, &null, &fused, 0.5, nullptr, nullptr, 0), LEAKYRELU_OK);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <limits>
 #include <set>
 #include <string>
 #include <vector>
@@ -96,6 +97,13 @@ TEST(Fits32BitsTest, ElementsAndReach) {
   EXPECT_FALSE(fits({{2, 1, -kLargest - 1}}));
   EXPECT_TRUE(fits({{2, kLargest - 3, 4}, {4, 1, 1}}));
   EXPECT_FALSE(fits({{2, kLargest - 2, 4}, {4, 1, 1}}));
+  for (int64_t sign : {1, -1}) {
+    Plan plan = PlanOf({{6, 1, 1}});
+    plan.bias = {0, sign * (kLargest / 2), 3, 2};
+    EXPECT_TRUE(leakyrelu::cuda::Fits32Bits(plan));
+    plan.bias.stride = sign * (kLargest / 2 + 1);
+    EXPECT_FALSE(leakyrelu::cuda::Fits32Bits(plan));
+  }
 }
 
 class GridTest : public testing::TestWithParam<leakyrelu::DTypeInfo> {};
@@ -202,6 +210,100 @@ TEST_P(GridTest, MoreElementsThan32Bits) {
       HugeGrid grid(GetParam().dtype, elements, stride);
       if (!grid) GTEST_SKIP() << "cannot map so much address space";
       ASSERT_NO_FATAL_FAILURE(grid.Test()) << elements << " elements, stride " << stride;
+    }
+  }
+}
+
+// The fused operation likewise: of the first elements of a run, of the last, and of those at the ends of 31-bit and
+// 32-bit indices. x is 0 everywhere, so that y is the bias.
+class HugeFused {
+ public:
+  HugeFused(leakyrelu_dtype dtype, int64_t elements, int64_t stride, leakyrelu::BiasRuns runs)
+      : dtype_(DTypeIndex(dtype)),
+        bytes_(static_cast<int64_t>(leakyrelu::kDTypes[dtype_].bytes)),
+        elements_(elements),
+        stride_(stride),
+        runs_(runs),
+        x_(elements * stride * bytes_),
+        y_(elements * stride * bytes_),
+        mask_(static_cast<int64_t>(leakyrelu_mask_bytes(elements))),
+        bias_(((runs.extent - 1) * runs.stride + 1) * bytes_) {}
+
+  explicit operator bool() const { return x_ && y_ && mask_ && bias_; }
+
+  void Test() {
+    const leakyrelu::cuda::FusedCall fused = {bias_.data(), nullptr, 1.0, std::numeric_limits<double>::infinity()};
+    const KernelCall call = {Mode::kForward, dtype_, x_.data(), y_.data(), Mask(), 1.0, &fused};
+    Plan plan = PlanOf({{elements_, stride_, stride_}});
+    plan.bias = runs_;
+    const Kernel kernel = MakeKernel(call, plan);
+    const int64_t blocks = (elements_ + kernel.block_elements - 1) / kernel.block_elements;
+    const int64_t all_runs = runs_.run * runs_.extent;
+    for (int64_t border : {int64_t{0}, runs_.run, all_runs, all_runs + 3 * runs_.run, int64_t{1} << 31,
+                           int64_t{1} << 32, elements_ / runs_.run * runs_.run, elements_}) {
+      for (int64_t block : {border / kernel.block_elements - 1, border / kernel.block_elements}) {
+        if (block < 0 || block >= blocks) continue;
+        const int64_t begin = block * kernel.block_elements;
+        const int64_t end = std::min(begin + kernel.block_elements, elements_);
+        for (int64_t i = begin; i < end; ++i) SetBias(i);
+        for (uint32_t thread = 0; thread < kThreads; ++thread) {
+          kernel.thread(static_cast<uint32_t>(block), static_cast<uint32_t>(blocks), thread);
+        }
+        for (int64_t i = begin; i < end; ++i) {
+          ASSERT_EQ(test_util::Load(y_.data() + i * stride_ * bytes_, bytes_), BiasOf(i)) << "element " << i;
+          ASSERT_EQ(test_util::MaskBit(Mask(), i), Index(i) % 2 == 1) << "bit " << i;
+        }
+      }
+    }
+  }
+
+ private:
+  uint8_t* Mask() { return reinterpret_cast<uint8_t*>(mask_.data()); }
+  // As plan.h says it.
+  int64_t Index(int64_t element) const { return element / runs_.run % runs_.extent; }
+  // 1, 3, 5, 7, ..., and every second one negative.
+  uint64_t BiasOf(int64_t element) const {
+    const int64_t index = Index(element);
+    const double magnitude = static_cast<double>(index % 100 * 2 + 1);
+    return oracle::BitsOf(static_cast<oracle::DType>(dtype_), index % 2 == 1 ? magnitude : -magnitude);
+  }
+  void SetBias(int64_t element) {
+    test_util::Store(bias_.data() + Index(element) * runs_.stride * bytes_, bytes_, BiasOf(element));
+  }
+
+  size_t dtype_;
+  int64_t bytes_;
+  int64_t elements_;
+  int64_t stride_;
+  leakyrelu::BiasRuns runs_;
+  test_util::Space x_;
+  test_util::Space y_;
+  test_util::Space mask_;
+  test_util::Space bias_;
+};
+
+TEST_P(GridTest, TheBiasesOfHugeArrays) {
+  if (test_util::kQemu) GTEST_SKIP() << "qemu keeps a record of every page of the address space that is mapped";
+  struct Case {
+    int64_t elements;
+    leakyrelu::BiasRuns runs;
+  };
+  constexpr int64_t k31 = int64_t{1} << 31;
+  const Case cases[] = {
+      {k31 - 1, {0, 1, 1, k31 - 1}},                        // one for all
+      {k31 - 1, {0, 1, k31 - 1, 1}},                        // one for each
+      {(k31 / 21) * 21, {0, 1, 7, k31 / 21}},               // three times seven runs
+      {(int64_t{1} << 36) + 5, {0, 1, (k31 << 5) + 5, 1}},  // more biases than 32 bits can count
+      {3 * ((k31 << 3) + 3), {0, 1, 3, (k31 << 3) + 3}},    // longer runs
+      {5 * 7 * ((k31 << 2) + 1), {0, 2, 7, (k31 << 2) + 1}},
+      {int64_t{3} << 20, {0, (k31 >> 1) + 1, 3, 1}},  // all fits but the bias's reach
+  };
+  for (const Case& c : cases) {
+    for (int64_t stride : {1, 2}) {
+      HugeFused huge(GetParam().dtype, c.elements, stride, c.runs);
+      if (!huge) GTEST_SKIP() << "cannot map so much address space";
+      ASSERT_NO_FATAL_FAILURE(huge.Test()) << c.elements << " elements, stride " << stride << ", " << c.runs.extent
+                                           << " biases of " << c.runs.run << " elements";
     }
   }
 }

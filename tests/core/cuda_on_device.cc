@@ -7,7 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
-#include <optional>
+#include <iterator>
 #include <vector>
 
 #include "cuda_under_test.h"
@@ -71,37 +71,47 @@ Copy CopyOf(const leakyrelu_array& array, DeviceBuffer* place) {
   return {first, static_cast<size_t>(layout.last_byte - layout.first_byte + 1), place};
 }
 
-// Calls function(in, out, mask, stream) with copies on the device.
+// The arrays of a call, on the host or the device.
+struct Arrays {
+  const leakyrelu_array* in;
+  const leakyrelu_array* out;
+  const leakyrelu_array* bias;
+  uint8_t* mask;
+  uint8_t* within;
+};
+
+// Calls function(arrays, stream) with copies on the device.
 template <class Function>
-leakyrelu_status Run(const leakyrelu_array& in, const leakyrelu_array* out, uint8_t* mask, size_t mask_bytes,
-                     Function function) {
+leakyrelu_status Run(const Arrays& host, size_t mask_bytes, Function function) {
   constexpr size_t kPlace = size_t{1} << 26;
-  static DeviceBuffer places[] = {DeviceBuffer(kPlace), DeviceBuffer(kPlace), DeviceBuffer(kPlace)};
+  static DeviceBuffer places[] = {DeviceBuffer(kPlace), DeviceBuffer(kPlace), DeviceBuffer(kPlace),
+                                  DeviceBuffer(kPlace), DeviceBuffer(kPlace)};
   static const Stream stream;
 
-  Copy in_copy = CopyOf(in, &places[0]);
-  leakyrelu_array device_in = in;
-  device_in.data = in_copy.At(in.data);
-  leakyrelu_array device_out = device_in;
-  std::optional<Copy> out_copy;
-  if (out != nullptr && out->data != in.data) {
-    out_copy = CopyOf(*out, &places[1]);
-    device_out = *out;
-    device_out.data = out_copy->At(out->data);
-  }
-  std::optional<Copy> mask_copy;
-  uint8_t* device_mask = nullptr;
-  if (mask != nullptr) {
-    mask_copy.emplace(mask, mask_bytes, &places[2]);
-    device_mask = reinterpret_cast<uint8_t*>(mask_copy->At(mask));
-  }
+  std::vector<Copy> copies;
+  copies.reserve(std::size(places));
+  const auto copy_array = [&](const leakyrelu_array& array) {
+    const Copy& copy = copies.emplace_back(CopyOf(array, &places[copies.size()]));
+    leakyrelu_array on_device = array;
+    on_device.data = copy.At(array.data);
+    return on_device;
+  };
+  const auto copy_mask = [&](uint8_t* mask) -> uint8_t* {
+    if (mask == nullptr) return nullptr;
+    const Copy& copy = copies.emplace_back(mask, mask_bytes, &places[copies.size()]);
+    return reinterpret_cast<uint8_t*>(copy.At(mask));
+  };
+  const leakyrelu_array in = copy_array(*host.in);
+  leakyrelu_array out = in;
+  if (host.out != nullptr && host.out->data != host.in->data) out = copy_array(*host.out);
+  leakyrelu_array bias{};
+  if (host.bias != nullptr) bias = copy_array(*host.bias);
+  const Arrays device = {&in, host.out != nullptr ? &out : nullptr, host.bias != nullptr ? &bias : nullptr,
+                         copy_mask(host.mask), copy_mask(host.within)};
 
-  const leakyrelu_status status =
-      function(&device_in, out != nullptr ? &device_out : nullptr, device_mask, stream.get());
+  const leakyrelu_status status = function(device, stream.get());
   CHECK_CUDA(cudaStreamSynchronize(stream.get()));
-  in_copy.Return();
-  if (out_copy) out_copy->Return();
-  if (mask_copy) mask_copy->Return();
+  for (Copy& copy : copies) copy.Return();
   return status;
 }
 
@@ -120,19 +130,36 @@ namespace cuda_under_test {
 
 leakyrelu_status Forward(const leakyrelu_array* x, const leakyrelu_array* y, double slope, uint8_t* mask,
                          size_t mask_bytes) {
-  return Run(*x, y, mask, mask_bytes,
-             [=](const leakyrelu_array* in, const leakyrelu_array* out, uint8_t* bits, cudaStream_t stream) {
-               return leakyrelu_cuda_forward(in, out, slope, bits, mask_bytes, stream);
-             });
+  return Run({x, y, nullptr, mask, nullptr}, mask_bytes, [=](const Arrays& on, cudaStream_t stream) {
+    return leakyrelu_cuda_forward(on.in, on.out, slope, on.mask, mask_bytes, stream);
+  });
 }
 
 leakyrelu_status Backward(const leakyrelu_array* dy, const uint8_t* mask, size_t mask_bytes, const leakyrelu_array* dx,
                           double slope) {
-  return Run(*dy, dx, const_cast<uint8_t*>(mask),
-             mask_bytes,  // written only if the kernel did, which the test then sees
-             [=](const leakyrelu_array* in, const leakyrelu_array* out, uint8_t* bits, cudaStream_t stream) {
-               return leakyrelu_cuda_backward(in, bits, mask_bytes, out, slope, stream);
-             });
+  // Written only if the kernel did, which the test then sees; so below.
+  uint8_t* bits = const_cast<uint8_t*>(mask);
+  return Run({dy, dx, nullptr, bits, nullptr}, mask_bytes, [=](const Arrays& on, cudaStream_t stream) {
+    return leakyrelu_cuda_backward(on.in, on.mask, mask_bytes, on.out, slope, stream);
+  });
+}
+
+leakyrelu_status FusedForward(const leakyrelu_array* x, const leakyrelu_array* y, const leakyrelu_fused* fused,
+                              double slope, uint8_t* mask, uint8_t* within, size_t mask_bytes) {
+  return Run({x, y, fused->bias, mask, within}, mask_bytes, [=](const Arrays& on, cudaStream_t stream) {
+    leakyrelu_fused there = *fused;
+    there.bias = on.bias;
+    return leakyrelu_cuda_fused_forward(on.in, on.out, &there, slope, on.mask, on.within, mask_bytes, stream);
+  });
+}
+
+leakyrelu_status FusedBackward(const leakyrelu_array* dy, const uint8_t* mask, const uint8_t* within, size_t mask_bytes,
+                               const leakyrelu_array* dx, const leakyrelu_fused* fused, double slope) {
+  uint8_t* bits = const_cast<uint8_t*>(mask);
+  uint8_t* bits_within = const_cast<uint8_t*>(within);
+  return Run({dy, dx, nullptr, bits, bits_within}, mask_bytes, [=](const Arrays& on, cudaStream_t stream) {
+    return leakyrelu_cuda_fused_backward(on.in, on.mask, on.within, mask_bytes, on.out, fused, slope, stream);
+  });
 }
 
 }  // namespace cuda_under_test

@@ -13,7 +13,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DTYPES = {"1": "float16", "2": "bfloat16", "3": "float32", "4": "float64"}
-MODES = {"0": "forward", "1": "forward with mask", "2": "mask alone", "3": "backward"}
+OPERATIONS = {
+    **{f"ModeE{i}": mode for i, mode in enumerate(("forward", "forward with mask", "mask alone", "backward"))},
+    "FusedI": "fused",
+}
 INDICES = {"j": "32 bits", "m": "64 bits"}
 
 
@@ -27,7 +30,7 @@ def find_tools() -> str | None:
 
 
 def read_kernels(library: str, path: str) -> dict[tuple[str, ...], list[str]]:
-    """The instructions of each kernel, by card, kind, dtype, mode and index."""
+    """The instructions of each kernel, by card, kind, dtype, operation and index."""
     command = [shutil.which("cuobjdump", path=path) or "cuobjdump", "-sass", library]
     sass = subprocess.run(command, env=os.environ | {"PATH": path}, check=True, capture_output=True, text=True).stdout
     kernels: dict[tuple[str, ...], list[str]] = {}
@@ -36,10 +39,13 @@ def read_kernels(library: str, path: str) -> dict[tuple[str, ...], list[str]]:
         if match := re.match(r"arch = (sm_\d+)", line):
             card = match[1]
         elif match := re.match(r"\s+Function : (\w+)", line):
-            parts = re.search(r"(Contiguous|Strided)I\w+?leakyrelu_dtype(\d)E\w+?ModeE(\d)E([jm])E", match[1])
-            assert parts is not None, line
-            kind, dtype, mode, index = parts.groups()
-            instructions = kernels[card, kind, DTYPES[dtype], MODES[mode], INDICES[index]] = []
+            parts = re.search(r"(Contiguous|Strided)I\w+?leakyrelu_dtype(\d)E\w*?E([jm])E", match[1])
+            operation = re.search("|".join(OPERATIONS), match[1])
+            assert parts is not None and operation is not None, line
+            kind, dtype, index = parts.groups()
+            key = (card, kind, DTYPES[dtype], OPERATIONS[operation[0]], INDICES[index])
+            assert key not in kernels, line
+            instructions = kernels[key] = []
         elif match := re.match(r"\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+ )?\s*([A-Z][\w.]*)", line):
             instructions.append(match[1])
     return kernels
@@ -52,14 +58,14 @@ def loads_together(instructions: list[str]) -> int:
         if re.match(r"LDG\b.*\.128", instruction):
             count += 1
             most = max(most, count)
-        elif re.match(r"(BRA|BSYNC|STG|FSETP|FMUL|HADD2|F2FP|DSETP|DMUL)\b", instruction):
+        elif re.match(r"(BRA|BSYNC|STG|FSETP|FADD|FMUL|HADD2|F2FP|DSETP|DADD|DMUL)\b", instruction):
             count = 0
     return most
 
 
 def complaints(kernel: tuple[str, ...], instructions: list[str]) -> list[str]:
     """What is wrong with a kernel."""
-    _, kind, dtype, mode, _ = kernel
+    _, kind, dtype, operation, _ = kernel
 
     def some(pattern: str) -> list[str]:
         return sorted({instruction for instruction in instructions if re.match(pattern, instruction)})
@@ -67,15 +73,17 @@ def complaints(kernel: tuple[str, ...], instructions: list[str]) -> list[str]:
     found = []
     if not some(r"LDG\b.*\.128"):
         found.append("no 128-bit loads")
-    if mode != "mask alone" and not some(r"STG\b.*\.128"):
+    if operation != "mask alone" and not some(r"STG\b.*\.128"):
         found.append("no 128-bit stores")
     forbidden = {
         "local memory": r"(LDL|STL)\b",
-        "additions or fused multiplications": r"(FADD|FFMA|DADD|DFMA)\b",
+        "fused multiplications": r"(FFMA|DFMA)\b",
         "flushing of subnormals": r".*\.FTZ",
     }
+    if operation != "fused":
+        forbidden["additions"] = r"(FADD|DADD)\b"
     if dtype != "float64":
-        forbidden["double arithmetic"] = r"(DMUL|DSETP)\b|.*\bF64\b"
+        forbidden["double arithmetic"] = r"(DADD|DMUL|DSETP)\b|.*\bF64\b"
     for what, pattern in forbidden.items():
         if seen := some(pattern):
             found.append(f"{what}: {', '.join(seen)}")
@@ -96,7 +104,10 @@ def main() -> int:
         for complaint in complaints(kernel, instructions)
     ]
     cards = sorted({kernel[0] for kernel in kernels})
-    if not cards or len(kernels) != len(cards) * 2 * len(DTYPES) * len(MODES) * len(INDICES):
+    each = len(DTYPES) * (
+        2 * len(OPERATIONS) * len(INDICES) - 1
+    )  # of the fused operation none is contiguous and 64 bits
+    if not cards or len(kernels) != len(cards) * each:
         wrong.append(f"there are {len(kernels)} kernels")
     print("\n".join(wrong) or f"{len(kernels)} kernels for {', '.join(cards)}, all as they must be")
     return 1 if wrong else 0

@@ -48,6 +48,9 @@ leakyrelu_status Launch(const KernelCall& call, const Plan& plan, cudaStream_t s
   if (PyGILState_Check != nullptr && PyGILState_Check() != 0) ++launches_under_gil;
   if (fake_card_stream_device(stream) != fake_card_current_device()) return Return(cudaErrorInvalidResourceHandle);
   if (!IsHere(call.in) || !IsHere(call.out) || !IsHere(call.mask)) return Return(cudaErrorIllegalAddress);
+  if (call.fused != nullptr && (!IsHere(call.fused->bias) || !IsHere(call.fused->within))) {
+    return Return(cudaErrorIllegalAddress);
+  }
   cuda_emulated::Kernel* kernel = nullptr;
   {
     const std::lock_guard<std::mutex> lock(mutex);

@@ -1,7 +1,8 @@
-"""What the PyTorch tests share: dtypes, special values, slopes and equality of bits."""
+"""What the PyTorch tests share: dtypes, special values, slopes, equality of bits, the fused operation's definition."""
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -54,3 +55,24 @@ def packed(positive: Tensor) -> Tensor:
     """The mask, by NumPy."""
     mask = np.packbits(positive.numpy().ravel(), bitorder="little")
     return torch.empty(len(mask), dtype=torch.uint8).copy_(torch.from_numpy(mask))
+
+
+def four_operations(
+    input: Tensor,
+    bias: Tensor | None = None,
+    negative_slope: float = 0.2,
+    scale: float = 2**0.5,
+    clamp: float | None = None,
+    dim: int = 1,
+) -> Tensor:
+    """What `fused_leaky_relu` is defined by. Narrow formats are widened and rounded once."""
+    v = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
+    if bias is not None:
+        shape = [1] * input.dim()
+        shape[dim] = -1
+        v = v + bias.to(input.dtype).to(v.dtype).view(shape)
+    v = F.leaky_relu(v, negative_slope)
+    v = v * scale
+    if clamp is not None:
+        v = torch.clamp(v, -clamp, clamp)
+    return v.to(input.dtype)

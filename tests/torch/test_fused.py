@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch._dynamo.compiled_autograd
 import torch.nn.functional as F
-from tensor_cases import assert_same
+from tensor_cases import assert_same, four_operations
 from torch import Tensor, nn
 
 from leakyrelu.torch import FusedLeakyReLU, bias_act, fused_leaky_relu
@@ -21,27 +21,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 by_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
-
-
-def four_operations(
-    input: Tensor,
-    bias: Tensor | None = None,
-    negative_slope: float = 0.2,
-    scale: float = 2**0.5,
-    clamp: float | None = None,
-    dim: int = 1,
-) -> Tensor:
-    """The definition. Narrow formats are widened and rounded once."""
-    v = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
-    if bias is not None:
-        shape = [1] * input.dim()
-        shape[dim] = -1
-        v = v + bias.to(input.dtype).to(v.dtype).view(shape)
-    v = F.leaky_relu(v, negative_slope)
-    v = v * scale
-    if clamp is not None:
-        v = torch.clamp(v, -clamp, clamp)
-    return v.to(input.dtype)
 
 
 def numbers(shape: tuple[int, ...], dtype: torch.dtype, seed: int = 0, special: bool = True) -> Tensor:
@@ -124,8 +103,11 @@ def test_without_bias_scale_and_clamp_it_is_leaky_relu() -> None:
 
 @pytest.mark.parametrize("clamp", [0.0, -0.0, 1e-40, math.inf])
 def test_odd_clamps(clamp: float) -> None:
-    x = numbers((500,), torch.float32)
-    assert_same(fused_leaky_relu(x, None, clamp=clamp), four_operations(x, None, clamp=clamp))
+    x = numbers((500,), torch.float32).requires_grad_()
+    y, expected = fused_leaky_relu(x, None, clamp=clamp), four_operations(x, None, clamp=clamp)
+    assert_same(y.detach(), expected.detach())
+    dy = numbers((500,), torch.float32, seed=1)
+    assert_same(*(torch.autograd.grad(result, x, dy)[0] for result in (y, expected)))
 
 
 @pytest.mark.parametrize("slope", [math.inf, -math.inf, math.nan])
