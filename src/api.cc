@@ -95,16 +95,11 @@ leakyrelu_status FusedCall(Direction direction, const leakyrelu_array* in, const
                            const leakyrelu_fused* fused, double slope, uint8_t* mask, uint8_t* within,
                            size_t mask_bytes, const leakyrelu_executor* executor) {
   if (const leakyrelu_status status = CheckExecutor(executor)) return status;
-  if (out == nullptr) return LEAKYRELU_ERROR_NULL_OUTPUT;
   size_t dtype = 0;
-  if (const leakyrelu_status status = CheckArguments(direction, in, out, mask, slope, &dtype)) return status;
-  if (const leakyrelu_status status = CheckFusedNumbers(fused, dtype, mask, within)) return status;
   Layouts layouts;
-  if (const leakyrelu_status status = CheckArrays(direction, in, out, mask, mask_bytes, &layouts)) return status;
   Layout bias;
-  bias.address = 0;
   if (const leakyrelu_status status =
-          CheckFusedArrays(direction, in, *fused, mask, within, mask_bytes, layouts, &bias)) {
+          CheckFusedCall(direction, in, out, fused, slope, mask, within, mask_bytes, &dtype, &layouts, &bias)) {
     return status;
   }
   if (layouts.in.elements == 0) return LEAKYRELU_OK;

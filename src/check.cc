@@ -79,6 +79,8 @@ leakyrelu_status CheckArrays(Direction direction, const leakyrelu_array* in, con
   return LEAKYRELU_OK;
 }
 
+namespace {
+
 leakyrelu_status CheckFusedNumbers(const leakyrelu_fused* fused, size_t dtype, const uint8_t* mask,
                                    const uint8_t* within) {
   if (fused == nullptr) return LEAKYRELU_ERROR_NULL_FUSED;
@@ -115,6 +117,20 @@ leakyrelu_status CheckFusedArrays(Direction direction, const leakyrelu_array* in
     return LEAKYRELU_ERROR_MASK_OVERLAP;
   }
   return LEAKYRELU_OK;
+}
+
+}  // namespace
+
+leakyrelu_status CheckFusedCall(Direction direction, const leakyrelu_array* in, const leakyrelu_array* out,
+                                const leakyrelu_fused* fused, double slope, const uint8_t* mask, const uint8_t* within,
+                                size_t mask_bytes, size_t* dtype, Layouts* layouts, Layout* bias) {
+  bias->elements = 0;
+  bias->address = 0;
+  if (out == nullptr) return LEAKYRELU_ERROR_NULL_OUTPUT;
+  if (const leakyrelu_status status = CheckArguments(direction, in, out, mask, slope, dtype)) return status;
+  if (const leakyrelu_status status = CheckFusedNumbers(fused, *dtype, mask, within)) return status;
+  if (const leakyrelu_status status = CheckArrays(direction, in, out, mask, mask_bytes, layouts)) return status;
+  return CheckFusedArrays(direction, in, *fused, mask, within, mask_bytes, *layouts, bias);
 }
 
 }  // namespace leakyrelu

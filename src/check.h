@@ -27,15 +27,11 @@ struct Layouts {
 leakyrelu_status CheckArrays(Direction direction, const leakyrelu_array* in, const leakyrelu_array* out,
                              const uint8_t* mask, size_t mask_bytes, Layouts* layouts);
 
-// What is wrong with the numbers of a fused call, after CheckArguments found nothing.
-leakyrelu_status CheckFusedNumbers(const leakyrelu_fused* fused, size_t dtype, const uint8_t* mask,
-                                   const uint8_t* within);
-
-// What is wrong with the second mask and the bias, after CheckArrays found nothing. Sets `bias` where
-// there is one, the direction is forward and there are elements.
-leakyrelu_status CheckFusedArrays(Direction direction, const leakyrelu_array* in, const leakyrelu_fused& fused,
-                                  const uint8_t* mask, const uint8_t* within, size_t mask_bytes, const Layouts& layouts,
-                                  Layout* bias);
+// All of that for a fused call, with its numbers, its second mask and its bias. Sets `bias` where there is one, the
+// direction is forward and there are elements; else its `elements` are 0.
+leakyrelu_status CheckFusedCall(Direction direction, const leakyrelu_array* in, const leakyrelu_array* out,
+                                const leakyrelu_fused* fused, double slope, const uint8_t* mask, const uint8_t* within,
+                                size_t mask_bytes, size_t* dtype, Layouts* layouts, Layout* bias);
 
 // The rule of a mask's length; no other place has it.
 inline bool IsMaskLength(const uint8_t* mask, size_t mask_bytes, int64_t elements) {
