@@ -1,19 +1,14 @@
 """Real models with random weights, native against ours: equal bit for bit, and what they keep."""
 
 import copy
-import ctypes
-import gc
-import multiprocessing
-import re
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import real_models
 import torch
+from soaking import in_own_process, resident
 from torch import Tensor, nn
 
 import leakyrelu.torch
@@ -117,16 +112,6 @@ def test_same_bits_from_less_memory(case: Callable[[], Case], way: Way) -> None:
     assert saved.ratio <= made.limit
 
 
-def resident() -> int:
-    """Bytes of this process's own memory in RAM, after what malloc need not keep."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    status = Path("/proc/self/status").read_text()
-    found = re.search(r"^RssAnon:\s+(\d+) kB$", status, re.MULTILINE)
-    assert found is not None
-    return int(found[1]) * 1024
-
-
 def growth_in_forward(case: Callable[[], Case]) -> tuple[int, int]:
     """Bytes by which this process grows in a forward, natively and ours.
 
@@ -164,8 +149,7 @@ def test_compiled_keeps_less(case: Callable[[], Case]) -> None:
     ids=["HifiGan", "PatchDiscriminator"],
 )
 def test_the_process_holds_less(case: Callable[[], Case]) -> None:
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-        theirs, ours = process.submit(growth_in_forward, case).result()
+    theirs, ours = in_own_process(growth_in_forward, case)
     print(f"held: {theirs / MIB:.1f} MiB natively, {ours / MIB:.1f} MiB ours, {ours / theirs:.3f}")
     assert ours <= case().limit * theirs
 

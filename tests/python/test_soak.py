@@ -1,17 +1,15 @@
 """A million calls on small arrays and a thousand on large ones leave nothing behind, and all give the same."""
 
-import functools
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-from soaking import MOST_GROWTH, growth, in_own_process
+from soaking import LARGE, MOST_GROWTH, SMALL, assert_nothing_left, growth, in_own_process
 
 import leakyrelu
 
 pytestmark = pytest.mark.slow
 
-SMALL, LARGE = (2, 10**6), (4_000_000, 1000)  # elements, calls
 WAYS = ("fresh", "out", "inplace", "with_mask", "backward", "dlpack")
 
 
@@ -43,19 +41,10 @@ def call_of(way: str, elements: int) -> Callable[[], np.ndarray]:
     return calls[way]
 
 
-def soak(way: str, elements: int, calls: int) -> tuple[int, bool]:
-    call = call_of(way, elements)
-    first = call().copy()
-    found = growth(call, calls)
-    return found, np.array_equal(call(), first)
-
-
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
 @pytest.mark.parametrize("way", WAYS)
 def test_calls_leave_nothing_behind(way: str, size: tuple[int, int]) -> None:
-    found, is_same = in_own_process(functools.partial(soak, way, *size))
-    assert is_same
-    assert found < MOST_GROWTH
+    assert_nothing_left(call_of, way, size)
 
 
 def test_a_leak_of_a_few_bytes_would_be_seen() -> None:

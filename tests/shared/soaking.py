@@ -7,6 +7,13 @@ import re
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+
+SMALL, LARGE = (2, 10**6), (4_000_000, 1000)  # elements, calls
 
 # Of memory that is in use, or that its owners keep within bounds: nothing that a call leaves behind each time.
 MOST_GROWTH = 2 << 20
@@ -31,7 +38,21 @@ def growth(call: Callable[[], object], calls: int) -> int:
     return resident() - start
 
 
-def in_own_process(function: Callable[..., object], *arguments: object) -> object:
+def in_own_process(function: Callable[..., T], *arguments: object) -> T:
     """What function(*arguments) returns there."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         return process.submit(function, *arguments).result()
+
+
+def _soak(call_of: Callable[[str, int], Callable[[], Any]], way: str, elements: int, calls: int) -> tuple[int, bool]:
+    call = call_of(way, elements)
+    first = np.array(call())
+    found = growth(call, calls)
+    return found, np.array_equal(call(), first)
+
+
+def assert_nothing_left(call_of: Callable[[str, int], Callable[[], Any]], way: str, size: tuple[int, int]) -> None:
+    """Asserts that so many calls of call_of(way, elements) leave nothing behind, and give what the first one gave."""
+    found, is_same = in_own_process(_soak, call_of, way, *size)
+    assert is_same
+    assert found < MOST_GROWTH

@@ -1,6 +1,5 @@
 """A million calls on small tensors, a thousand on large ones, and hundreds of training steps leave nothing behind."""
 
-import functools
 import resource
 import subprocess
 import sys
@@ -10,14 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from soaking import MOST_GROWTH, growth, in_own_process
+from soaking import LARGE, SMALL, assert_nothing_left, growth, in_own_process
 from torch import Tensor, nn
 
 from leakyrelu.torch import LeakyReLU, convert, fused_leaky_relu, leaky_relu, leaky_relu_
 
 pytestmark = pytest.mark.slow
 
-SMALL, LARGE = (2, 10**6), (4_000_000, 1000)  # elements, calls
 WAYS = ("function", "module", "inplace", "backward", "second_backward", "fused", "fused_backward")
 STEPS = 500
 
@@ -42,19 +40,10 @@ def call_of(way: str, elements: int) -> Callable[[], Tensor]:
     return calls[way]
 
 
-def soak(way: str, elements: int, calls: int) -> tuple[int, bool]:
-    call = call_of(way, elements)
-    first = call().detach().clone()
-    found = growth(call, calls)
-    return found, torch.equal(call(), first)
-
-
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
 @pytest.mark.parametrize("way", WAYS)
 def test_calls_leave_nothing_behind(way: str, size: tuple[int, int]) -> None:
-    found, is_same = in_own_process(functools.partial(soak, way, *size))
-    assert is_same
-    assert found < MOST_GROWTH
+    assert_nothing_left(call_of, way, size)
 
 
 @contextmanager
@@ -90,7 +79,7 @@ class Training:
 
 
 def train() -> tuple[bool, int]:
-    """Whether the losses are torch's, bit for bit, and bytes by which the process has grown in the second half."""
+    """Whether the losses are torch's, bit for bit, and bytes by which the process has grown in STEPS steps."""
     theirs, ours = Training(), Training()
     convert(ours.model)
     x = torch.randn(2, 3, 192, 192)
@@ -104,8 +93,8 @@ def train() -> tuple[bool, int]:
         for side in (theirs, ours):
             side.step(x)
 
-    return_value = growth(steps, STEPS)
-    return theirs.losses == ours.losses, return_value
+    found = growth(steps, STEPS)
+    return theirs.losses == ours.losses, found
 
 
 def test_training_on_a_busy_machine_short_of_memory() -> None:
