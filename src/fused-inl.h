@@ -95,17 +95,10 @@ class BiasReader {
   HWY_ALIGN T scratch_[kBlock + hn::MaxLanes(typename L::D())] = {};
 };
 
-// Functions of their own where sanitizers would make one of all take GCC minutes.
-#if HWY_IS_ASAN || HWY_IS_TSAN
-#define LEAKYRELU_BLOCK HWY_NOINLINE
-#else
-#define LEAKYRELU_BLOCK HWY_INLINE
-#endif
-
 // `elements`: a multiple of the wide lanes, at most kBlock, as in the next one.
 template <class L, Kept kept, typename T>
-LEAKYRELU_BLOCK FusedBits FusedForwardBlock(const T* in, Biases<T> bias, T* out, WideV<L> slope, WideV<L> scale,
-                                            WideV<L> limit, size_t elements) {
+HWY_INLINE FusedBits FusedForwardBlock(const T* in, Biases<T> bias, T* out, WideV<L> slope, WideV<L> scale,
+                                       WideV<L> limit, size_t elements) {
   using Wide = typename L::Wide;
   const typename Wide::D d;
   FusedBits bits;
@@ -123,8 +116,8 @@ LEAKYRELU_BLOCK FusedBits FusedForwardBlock(const T* in, Biases<T> bias, T* out,
 }
 
 template <class L, Kept kept, typename T>
-LEAKYRELU_BLOCK void FusedBackwardBlock(const T* in, T* out, FusedBits bits, WideV<L> slope, WideV<L> scale,
-                                        size_t elements) {
+HWY_INLINE void FusedBackwardBlock(const T* in, T* out, FusedBits bits, WideV<L> slope, WideV<L> scale,
+                                   size_t elements) {
   using Wide = typename L::Wide;
   const typename Wide::D d;
   const auto lanes = [d](uint64_t word) HWY_ATTR {
@@ -136,8 +129,6 @@ LEAKYRELU_BLOCK void FusedBackwardBlock(const T* in, T* out, FusedBits bits, Wid
     L::StoreWide(FusedGradient(Wide(), v, lanes(bits.positive >> i), slope, scale), out + i);
   }
 }
-
-#undef LEAKYRELU_BLOCK
 
 // Calls block(i, in, out, bits, elements) for the elements of each block from i on, where bits is what the masks hold
 // or will hold. In the last one `in` and `out` may be a copy.
