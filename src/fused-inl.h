@@ -45,7 +45,8 @@ class BiasReader {
         run_(chunk.bias_run),
         begin_(chunk.bias_begin) {
     if (bias_ == nullptr) {
-      L::StoreWide(MakeWide<L>(-0.0), scratch_);  // which changes no number
+      const typename L::D d;
+      hn::Store(hn::SignBit(d), d, scratch_);  // -0, which changes no number
       end_ = ~size_t{0};
     }
   }
@@ -66,7 +67,7 @@ class BiasReader {
     size_t end = (index + 1) * run_ - begin_;  // of its elements
     index %= extent_;
     if (i + elements <= end) {
-      Repeat(bias_[index], hn::MaxLanes(typename L::Wide::D()), scratch_);
+      Repeat(bias_[index], 1, scratch_);
       end_ = end;
       return {scratch_, false};
     }
@@ -95,22 +96,29 @@ class BiasReader {
   HWY_ALIGN T scratch_[kBlock + hn::MaxLanes(typename L::D())] = {};
 };
 
-// `elements`: a multiple of the wide lanes, at most kBlock, as in the next one.
+// `elements`: a multiple of a step's, at most kBlock, as in the next one.
 template <class L, Kept kept, typename T>
 HWY_INLINE FusedBits FusedForwardBlock(const T* in, Biases<T> bias, T* out, WideV<L> slope, WideV<L> scale,
                                        WideV<L> limit, size_t elements) {
   using Wide = typename L::Wide;
-  const typename Wide::D d;
+  const typename L::StepD d;
+  const typename L::MaskD masks;
   FusedBits bits;
-  const WideV<L> first = L::LoadWide(bias.from);
+  const auto first = hn::LoadU(d, bias.from);
   for (size_t i = 0; i < elements; i += hn::Lanes(d)) {
-    const WideV<L> b = bias.vary ? L::LoadWide(bias.from + i) : first;
-    typename Wide::M positive;
-    WideV<L> v = FusedFormula(Wide(), L::LoadWide(in + i), b, slope, scale, &positive);
-    if constexpr (kept != Kept::kNone) bits.positive |= MaskBits(d, positive) << i;
-    if constexpr (kept == Kept::kPositiveAndWithin) bits.within |= MaskBits(d, Wide::IsWithin(v, limit)) << i;
-    if constexpr (kept != Kept::kPositive) v = Wide::Clamp(v, limit);
-    L::StoreWide(v, out + i);
+    const auto b = bias.vary ? hn::LoadU(d, bias.from + i) : first;
+    auto positive = hn::MaskFromVec(hn::Zero(masks));
+    auto within = positive;
+    const auto y = L::InWide(hn::LoadU(d, in + i), b, &positive, &within,
+                             [&](WideV<L> wide_x, WideV<L> wide_bias, auto* wide_positive, auto* wide_within) HWY_ATTR {
+                               WideV<L> v = FusedFormula(Wide(), wide_x, wide_bias, slope, scale, wide_positive);
+                               if constexpr (kept == Kept::kPositiveAndWithin) *wide_within = Wide::IsWithin(v, limit);
+                               if constexpr (kept != Kept::kPositive) v = Wide::Clamp(v, limit);
+                               return v;
+                             });
+    if constexpr (kept != Kept::kNone) bits.positive |= MaskBits(masks, positive) << i;
+    if constexpr (kept == Kept::kPositiveAndWithin) bits.within |= MaskBits(masks, within) << i;
+    hn::StoreU(y, d, out + i);
   }
   return bits;
 }
@@ -118,15 +126,20 @@ HWY_INLINE FusedBits FusedForwardBlock(const T* in, Biases<T> bias, T* out, Wide
 template <class L, Kept kept, typename T>
 HWY_INLINE void FusedBackwardBlock(const T* in, T* out, FusedBits bits, WideV<L> slope, WideV<L> scale,
                                    size_t elements) {
-  using Wide = typename L::Wide;
-  const typename Wide::D d;
-  const auto lanes = [d](uint64_t word) HWY_ATTR {
-    return hn::LoadMaskBits(d, reinterpret_cast<const uint8_t*>(&word));  // may read all 8 bytes
+  const typename L::StepD d;
+  const auto lanes = [](uint64_t word) HWY_ATTR {
+    return hn::LoadMaskBits(typename L::MaskD(), reinterpret_cast<const uint8_t*>(&word));  // may read all 8 bytes
   };
   for (size_t i = 0; i < elements; i += hn::Lanes(d)) {
-    WideV<L> v = L::LoadWide(in + i);
-    if constexpr (kept == Kept::kPositiveAndWithin) v = hn::IfThenElseZero(lanes(bits.within >> i), v);
-    L::StoreWide(FusedGradient(Wide(), v, lanes(bits.positive >> i), slope, scale), out + i);
+    auto positive = lanes(bits.positive >> i);
+    auto within = lanes(bits.within >> i);
+    const auto dy = hn::LoadU(d, in + i);
+    const auto dx = L::InWide(dy, dy, &positive, &within,
+                              [&](WideV<L> v, WideV<L> /*bias*/, auto* wide_positive, auto* wide_within) HWY_ATTR {
+                                if constexpr (kept == Kept::kPositiveAndWithin) v = hn::IfThenElseZero(*wide_within, v);
+                                return FusedGradient(typename L::Wide(), v, *wide_positive, slope, scale);
+                              });
+    hn::StoreU(dx, d, out + i);
   }
 }
 
@@ -165,17 +178,18 @@ HWY_INLINE void ForEachBlock(const FusedChunk& chunk, Block block) {
 
   const size_t tail = chunk.elements - blocks_end;
   if (tail == 0) return;
-  const typename L::Wide::D wide;
-  const size_t whole = tail / hn::Lanes(wide) * hn::Lanes(wide);
+  const typename L::StepD step;
+  const size_t whole = tail / hn::Lanes(step) * hn::Lanes(step);
   const size_t mask_bytes = (tail + 7) / 8;
   const FusedBits given = load(blocks_end, mask_bytes);
   FusedBits bits;
   if (whole > 0) bits = block(blocks_end, in + blocks_end, out + blocks_end, given, whole);
   if (whole < tail) {
     const size_t i = blocks_end + whole;
-    HWY_ALIGN T last[hn::MaxLanes(wide)] = {};
+    HWY_ALIGN T
+        last[hn::MaxLanes(typename L::D())] = {};  // MaxLanes(step) is half of Lanes(step) on SVE, Highway 1.0.3
     std::memcpy(last, in + i, (tail - whole) * sizeof(T));
-    const FusedBits last_bits = block(i, last, last, {given.positive >> whole, given.within >> whole}, hn::Lanes(wide));
+    const FusedBits last_bits = block(i, last, last, {given.positive >> whole, given.within >> whole}, hn::Lanes(step));
     const uint64_t own = (uint64_t{1} << (tail - whole)) - 1;
     bits.positive |= (last_bits.positive & own) << whole;
     bits.within |= (last_bits.within & own) << whole;

@@ -1,9 +1,12 @@
 // How each dtype is loaded, tested, scaled and rounded in SIMD lanes. All that the kernels know of a dtype is here.
 //
 // Each lanes type has: D, V, M (Highway's tag, vector and mask of its lanes), Slope and MakeSlope(double), and the
-// operations of formula.h: Positive(x) (x > 0; false for both zeros and NaN), Scale(v, slope), Select(mask, a, b). And
-// for the fused operation Wide, the lanes of float32 or float64 in which it is computed, and LoadWide and StoreWide, by
-// which one vector of those comes from memory and goes there.
+// operations of formula.h: Positive(x) (x > 0; false for both zeros and NaN), Scale(v, slope), Select(mask, a, b).
+//
+// And for the fused operation Wide, the lanes of float32 or float64 in which it is computed, StepD and MaskD, the tags
+// of the elements of one step and of their masks, and
+//   InWide(x, bias, &positive, &within, f)  f(x, bias, &positive, &within) of the elements as wide lanes, once or in
+//   parts
 //
 // Like formula.h without include guard and namespace: kernels.cc includes it once for each instruction set.
 
@@ -21,8 +24,12 @@ struct LanesOf {
   static HWY_INLINE V Select(M mask, V a, V b) { return hn::IfThenElse(mask, a, b); }
 
   using Wide = LanesOf;
-  static HWY_INLINE V LoadWide(const hn::TFromD<D>* from) { return hn::LoadU(D(), from); }
-  static HWY_INLINE void StoreWide(V v, hn::TFromD<D>* to) { hn::StoreU(v, D(), to); }
+  using StepD = D;
+  using MaskD = D;
+  template <class F>
+  static HWY_INLINE V InWide(V x, V bias, M* positive, M* within, F f) {
+    return f(x, bias, positive, within);
+  }
   static HWY_INLINE V Add(V a, V b) { return hn::Add(a, b); }
   static HWY_INLINE V Clamp(V v, V limit) {
     // The limit with v's sign; that of -0 changes it.
@@ -52,15 +59,6 @@ struct HalfLanes {
     return hn::Gt(hn::BitCast(D(), sum), hn::Set(D(), kDistance));
   }
   static HWY_INLINE V Select(M mask, V a, V b) { return hn::IfThenElse(mask, a, b); }
-
-  using Wide = FloatLanes<float>;
-  using DHalf = hn::Rebind<uint16_t, typename Wide::D>;
-  static HWY_INLINE hn::Vec<DHalf> LoadBits(const int16_t* from) {
-    return hn::LoadU(DHalf(), reinterpret_cast<const uint16_t*>(from));
-  }
-  static HWY_INLINE void StoreBits(hn::Vec<DHalf> bits, int16_t* to) {
-    hn::StoreU(bits, DHalf(), reinterpret_cast<uint16_t*>(to));
-  }
 };
 
 // A 16-bit format as 32-bit lanes, each of which holds two numbers: no shuffle is needed to widen them, only a shift or
@@ -70,6 +68,7 @@ template <class Format>
 struct PairLanes : HalfLanes<Format::kInfinity> {
   using typename HalfLanes<Format::kInfinity>::D;
   using typename HalfLanes<Format::kInfinity>::V;
+  using typename HalfLanes<Format::kInfinity>::M;
   using D32 = hn::Repartition<uint32_t, D>;
   using DF = hn::Repartition<float, D>;
   using Slope = hn::Vec<DF>;
@@ -79,21 +78,47 @@ struct PairLanes : HalfLanes<Format::kInfinity> {
     return hn::Set(DF(), std::isnan(slope) ? std::numeric_limits<float>::quiet_NaN() : static_cast<float>(slope));
   }
   static HWY_INLINE V Scale(V v, Slope slope) {
-    const D32 d32;
-    const auto pairs = hn::BitCast(d32, v);
-    const auto odd = Format::Narrow(d32, hn::Mul(Format::Widen(d32, hn::And(pairs, hn::Set(d32, 0xFFFF0000u))), slope));
-    const auto even = Format::Narrow(d32, hn::Mul(Format::Widen(d32, hn::ShiftLeft<16>(pairs)), slope));
+    return Merge(Format::Narrow(D32(), hn::Mul(Odd(v), slope)), Format::Narrow(D32(), hn::Mul(Even(v), slope)));
+  }
+
+  using Wide = LanesOf<DF>;
+  using StepD = D;
+  using MaskD = D;
+  template <class F>
+  static HWY_INLINE V InWide(V x, V bias, M* positive, M* within, F f) {
+    auto odd_positive = OddMask(*positive);
+    auto odd_within = OddMask(*within);
+    auto even_positive = EvenMask(*positive);
+    auto even_within = EvenMask(*within);
+    const auto odd = Format::Narrow(D32(), f(Odd(x), Odd(bias), &odd_positive, &odd_within));
+    const auto even = Format::Narrow(D32(), f(Even(x), Even(bias), &even_positive, &even_within));
+    *positive = MergeMasks(odd_positive, even_positive);
+    *within = MergeMasks(odd_within, even_within);
+    return Merge(odd, even);
+  }
+
+ private:
+  using DI = hn::RebindToSigned<D32>;
+
+  static HWY_INLINE Slope Odd(V v) {
+    return Format::Widen(D32(), hn::And(hn::BitCast(D32(), v), hn::Set(D32(), 0xFFFF0000u)));
+  }
+  static HWY_INLINE Slope Even(V v) { return Format::Widen(D32(), hn::ShiftLeft<16>(hn::BitCast(D32(), v))); }
+  static HWY_INLINE V Merge(hn::Vec<D32> odd, hn::Vec<D32> even) {
     return hn::OddEven(hn::BitCast(D(), odd), hn::BitCast(D(), hn::ShiftRight<16>(even)));
   }
 
-  using Wide = FloatLanes<float>;
-  using Base = HalfLanes<Format::kInfinity>;
-  using DBits = hn::RebindToUnsigned<typename Wide::D>;
-  static HWY_INLINE typename Wide::V LoadWide(const int16_t* from) {
-    return Format::Widen(DBits(), hn::ShiftLeft<16>(hn::PromoteTo(DBits(), Base::LoadBits(from))));
+  static HWY_INLINE hn::Mask<DF> OddMask(M mask) {
+    const auto pairs = hn::BitCast(DI(), hn::VecFromMask(D(), mask));
+    return hn::MaskFromVec(hn::BitCast(DF(), hn::BroadcastSignBit(pairs)));
   }
-  static HWY_INLINE void StoreWide(typename Wide::V v, int16_t* to) {
-    Base::StoreBits(hn::TruncateTo(typename Base::DHalf(), hn::ShiftRight<16>(Format::Narrow(DBits(), v))), to);
+  static HWY_INLINE hn::Mask<DF> EvenMask(M mask) {
+    const auto pairs = hn::BitCast(DI(), hn::VecFromMask(D(), mask));
+    return hn::MaskFromVec(hn::BitCast(DF(), hn::BroadcastSignBit(hn::ShiftLeft<16>(pairs))));
+  }
+  static HWY_INLINE M MergeMasks(hn::Mask<DF> odd, hn::Mask<DF> even) {
+    return hn::MaskFromVec(hn::OddEven(hn::BitCast(D(), hn::VecFromMask(DF(), odd)),  //
+                                       hn::BitCast(D(), hn::VecFromMask(DF(), even))));
   }
 };
 
@@ -139,12 +164,17 @@ struct Float16Lanes : HalfLanes<0x7C00> {
                        hn::BitCast(half, hn::DemoteTo(d16, hn::Mul(lower, slope))));
   }
 
-  using DFloat16 = hn::Rebind<hwy::float16_t, typename Wide::D>;
-  static HWY_INLINE typename Wide::V LoadWide(const int16_t* from) {
-    return hn::PromoteTo(typename Wide::D(), hn::BitCast(DFloat16(), LoadBits(from)));
-  }
-  static HWY_INLINE void StoreWide(typename Wide::V v, int16_t* to) {
-    StoreBits(hn::BitCast(DHalf(), hn::DemoteTo(DFloat16(), v)), to);
+  using Wide = FloatLanes<float>;
+  using StepD = hn::Rebind<int16_t, typename Wide::D>;
+  using MaskD = typename Wide::D;
+  template <class F>
+  static HWY_INLINE hn::Vec<StepD> InWide(hn::Vec<StepD> x, hn::Vec<StepD> bias, typename Wide::M* positive,
+                                          typename Wide::M* within, F f) {
+    const hn::Rebind<hwy::float16_t, typename Wide::D> d16;
+    const typename Wide::D wide;
+    const auto v =
+        f(hn::PromoteTo(wide, hn::BitCast(d16, x)), hn::PromoteTo(wide, hn::BitCast(d16, bias)), positive, within);
+    return hn::BitCast(StepD(), hn::DemoteTo(d16, v));
   }
 };
 

@@ -6,6 +6,7 @@ What torch.compile keeps for the backward is in test_compiled_bytes.py.
 import contextlib
 import copy
 import io
+import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -270,6 +271,13 @@ def test_exported_program_can_be_saved_and_loaded() -> None:
     torch.export.save(torch.export.export(model(LeakyReLU), (data(),)), file)
     file.seek(0)
     torch.testing.assert_close(torch.export.load(file).module()(data()), model()(data()))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="AOTInductor needs g++")
+def test_aot_inductor(tmp_path) -> None:
+    program = torch.export.export(model(LeakyReLU), (data(),))
+    package = torch._inductor.aoti_compile_and_package(program, package_path=tmp_path / "model.pt2")
+    torch.testing.assert_close(torch._inductor.aoti_load_package(package)(data()), model()(data()))
 
 
 @by_way
