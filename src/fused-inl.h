@@ -186,8 +186,8 @@ HWY_INLINE void ForEachBlock(const FusedChunk& chunk, Block block) {
   if (whole > 0) bits = block(blocks_end, in + blocks_end, out + blocks_end, given, whole);
   if (whole < tail) {
     const size_t i = blocks_end + whole;
-    HWY_ALIGN T
-        last[hn::MaxLanes(typename L::D())] = {};  // MaxLanes(step) is half of Lanes(step) on SVE, Highway 1.0.3
+    // Not MaxLanes(step), which by Highway 1.0.3 on SVE is half of Lanes(step).
+    HWY_ALIGN T last[hn::MaxLanes(typename L::D())] = {};
     std::memcpy(last, in + i, (tail - whole) * sizeof(T));
     const FusedBits last_bits = block(i, last, last, {given.positive >> whole, given.within >> whole}, hn::Lanes(step));
     const uint64_t own = (uint64_t{1} << (tail - whole)) - 1;
