@@ -15,7 +15,7 @@ from torch import Tensor
 from torch._C import DispatchKey, DispatchKeySet
 
 from leakyrelu import _core
-from leakyrelu._torch_composed import composed
+from leakyrelu._torch_composed import checked, composed
 
 HAS_CUDA = False
 
@@ -300,25 +300,7 @@ def _fused_leaky_relu(
     clamp: float | None = None,
     dim: int = 1,
 ) -> Tensor:
-    if not input.is_floating_point():
-        raise RuntimeError(f"fused_leaky_relu: input must be of a floating-point dtype, not {input.dtype}")
-    if clamp is not None and not clamp >= 0:
-        raise RuntimeError(f"fused_leaky_relu: clamp must be 0 or more, or None, not {clamp}")
-    if bias is not None:
-        if input.dim() == 0:
-            raise RuntimeError("fused_leaky_relu: input has no dims, so it can have no bias along one")
-        length = input.size(dim)  # its IndexError
-        dim %= input.dim()
-        if bias.dim() != 1 or len(bias) != length:
-            raise RuntimeError(
-                f"fused_leaky_relu: bias must have one dim of {length}, as dim {dim} of input has, "
-                f"not the shape {list(bias.shape)}"
-            )
-        if bias.device != input.device:
-            raise RuntimeError(
-                f"fused_leaky_relu: bias is on {bias.device}, input on {input.device}; they must be on the same device"
-            )
-        bias = bias.to(input.dtype)
+    bias, dim = checked(input, bias, clamp, dim)
     # An infinite clamp changes no value, but the gradient at NaN, which it stops; the core takes it for none.
     can_take = all(type(t) in (Tensor, torch.nn.Parameter) and _can_take(t) for t in (input, bias) if t is not None)
     if can_take and clamp != float("inf"):
