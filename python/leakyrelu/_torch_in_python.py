@@ -4,8 +4,9 @@ The same values, and one bit per element kept all the same. A call takes some mi
 threads as `leakyrelu.get_num_threads()` says, not torch's; and tensors on CUDA devices are left to torch's operator.
 """
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -322,6 +323,16 @@ def _leaky_relu_(self: Tensor, negative_slope: float = 0.01) -> Tensor:
     return leaky_relu(self, negative_slope, True)
 
 
+@contextlib.contextmanager
+def _as_torch() -> Iterator[None]:
+    """What the core refuses is RuntimeError on this side."""
+    try:
+        yield
+    except ValueError as error:
+        raise RuntimeError(str(error)) from None
+
+
+@_as_torch()
 def _leaky_relu_with_mask(self: Tensor, negative_slope: float = 0.01) -> tuple[Tensor, Tensor]:
     if type(self) is Tensor and _is_number(negative_slope) and _can_take(self):
         masks = []
@@ -338,6 +349,7 @@ def _leaky_relu_with_mask(self: Tensor, negative_slope: float = 0.01) -> tuple[T
     return torch.ops.aten.leaky_relu(self, negative_slope), (positive * weights).sum(1, dtype=torch.uint8)
 
 
+@_as_torch()
 def _leaky_relu_backward(grad: Tensor, mask: Tensor, negative_slope: float = 0.01) -> Tensor:
     if mask.dtype != torch.uint8 or mask.dim() != 1:
         raise RuntimeError(

@@ -35,11 +35,10 @@ ops = torch.ops.leakyrelu
 IN_PYTHON = leakyrelu.torch._torch.__name__ == "leakyrelu._torch_in_python"
 
 BEYOND_FLOAT32 = (
-    "value cannot be converted to type float without overflow"
-    if IN_PYTHON
-    else "negative_slope is too large for float32, in which float16, bfloat16 and float32 arrays are computed; it must "
-    "be at most 3.4028234663852886e38 in magnitude, or infinite, or NaN"
+    "negative_slope is too large for float32, in which float16, bfloat16 and float32 arrays are computed; it must be "
+    "at most 3.4028234663852886e38 in magnitude, or infinite, or NaN"
 )
+OR_TORCHS = "value cannot be converted to type float without overflow" if IN_PYTHON else BEYOND_FLOAT32
 MASK = "mask must be a uint8 tensor of one dimension, as leaky_relu_with_mask returns it, not of {} and {} dimensions"
 MASK_BYTES = "mask has {} bytes; 10 elements need 2"
 CLAMP = "fused_leaky_relu: clamp must be 0 or more, or None, not {}"
@@ -81,10 +80,14 @@ def row(
 
 for dtype in (torch.float16, torch.bfloat16, torch.float32):
     for slope in (3.5e38, -1e300):
-        for function in (leaky_relu, leaky_relu_, ops.leaky_relu, ops.leaky_relu_, ops.leaky_relu_with_mask):
-            row(RuntimeError, BEYOND_FLOAT32, function, X.to(dtype), slope)
-        row(RuntimeError, BEYOND_FLOAT32, LeakyReLU(slope), X.to(dtype))
-        row(RuntimeError, BEYOND_FLOAT32, LeakyReLU(slope, inplace=True), X.to(dtype))
+        for function in (leaky_relu, leaky_relu_, ops.leaky_relu, ops.leaky_relu_):
+            row(RuntimeError, OR_TORCHS, function, X.to(dtype), slope)
+        row(RuntimeError, OR_TORCHS, LeakyReLU(slope), X.to(dtype))
+        row(RuntimeError, OR_TORCHS, LeakyReLU(slope, inplace=True), X.to(dtype))
+        row(RuntimeError, BEYOND_FLOAT32, ops.leaky_relu_with_mask, X.to(dtype), slope)
+        row(
+            RuntimeError, BEYOND_FLOAT32, ops.leaky_relu_backward, X.to(dtype), torch.zeros(1, dtype=torch.uint8), slope
+        )
 for function in (leaky_relu_, LeakyReLU(0.1, inplace=True), ops.leaky_relu_):
     row(RuntimeError, LEAF, function, LEAVES)
 
@@ -175,8 +178,8 @@ for dim in (2, -3, 2**40):
 for dtype, in_cpp in ((torch.int32, "Int"), (torch.bool, "Bool"), (torch.complex64, "ComplexFloat")):
     row(RuntimeError, DTYPE.format(named(dtype, in_cpp)), fused_leaky_relu, IMAGES.to(dtype))
     row(RuntimeError, DTYPE.format(dtype), bias_act, IMAGES.to(dtype), act="relu")
-row(RuntimeError, BEYOND_FLOAT32, fused_leaky_relu, IMAGES, None, 1e39)
-row(RuntimeError, BEYOND_FLOAT32, FusedLeakyReLU(3, negative_slope=1e39), IMAGES)
+row(RuntimeError, OR_TORCHS, fused_leaky_relu, IMAGES, None, 1e39)
+row(RuntimeError, OR_TORCHS, FusedLeakyReLU(3, negative_slope=1e39), IMAGES)
 row(
     TypeError,
     "fused_leaky_relu() takes from 1 to 4 positional arguments but 5 were given",
