@@ -118,12 +118,12 @@ class _Refusing:
 
 def _is_cpythons(error: BaseException, refusing: _Refusing, count: int) -> bool:
     """Whether it is what CPython itself says, with nobody else involved, where it cannot make a traceback's frame."""
-    callers = {frame.partition(":")[0].partition(".so")[0].partition(".")[0] for frame in refusing.frames(count)}
+    callers = [frame.partition(":")[0] for frame in refusing.frames(count)]
+    lost = "error return without exception set|returned NULL without setting an exception"
     return (
         type(error) is SystemError
-        and re.search("error return without exception set|returned NULL without setting an exception", str(error))
-        is not None
-        and callers <= {"librefusing", "libpython3", "python3", "libc"}
+        and re.search(lost, str(error)) is not None
+        and all(caller.startswith(("librefusing", "libpython", "python", "libc.")) for caller in callers)
     )
 
 
