@@ -293,7 +293,7 @@ void Array::Allocate(const Place& place, PyObject* descriptor, const int64_t* st
     std::unique_ptr<void, decltype(&leakyrelu_free)> large(leakyrelu_alloc(static_cast<size_t>(bytes)), leakyrelu_free);
     data = large.get();
     if (data != nullptr) base = nb::capsule(data, [](void* freed) noexcept { leakyrelu_free(freed); });
-    static_cast<void>(large.release());  // the capsule has it
+    [[maybe_unused]] void* const given = large.release();  // to the capsule
     // An array between the two, for NumPy asks the last base but none that is a capsule whether it may be written to.
     if (data != nullptr) base = NewNumpy(PyArray_DescrFromType(NPY_UINT8), 1, &bytes, nullptr, data, base);
   }
