@@ -1,5 +1,5 @@
-// To be preloaded into Python: has one request for memory refused, of the thread that asked for that, and tells who made
-// it.
+// To be preloaded into Python: has one request for memory refused, of the thread that asked for that, and tells who
+// made it.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -22,8 +22,8 @@ THREADS_OWN void* frame[FRAMES];
 THREADS_OWN const char* of;   // a part of a library's name; "": of any
 THREADS_OWN const char* but;  // a part of a function's name; "": of none
 
-// The n-th request of this thread from here on is refused, of those that a library of such a name makes or has made, but
-// for those that a function of such a name does.
+// The n-th request of this thread from here on is refused, of those that a library of such a name makes or has made,
+// but for those that a function of such a name does.
 void refuse(long n, const char* library, const char* function) {
   frames = 0;
   of = library;
