@@ -12,11 +12,13 @@
 #include <cstdint>
 #include <iterator>
 #include <limits>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "checked.h"
+#include "dlpack.h"
 #include "dtypes.h"
 #include "gil.h"
 #include "leakyrelu/leakyrelu.h"
@@ -83,7 +85,7 @@ nb::object NewNumpy(PyArray_Descr* descriptor, int ndim, const npy_intp* shape, 
 
 // A capsule with the memory of an array of another library.
 nb::object CapsuleOf(nb::handle x, const Place& place) {
-  nb::dict options;
+  const nb::object options = New([] { return PyDict_New(); });
   if (place.is_cuda()) options["stream"] = place.stream();
   const nb::object method = GetAttribute(x, "__dlpack__");
   try {
@@ -96,43 +98,14 @@ nb::object CapsuleOf(nb::handle x, const Place& place) {
   return Call(method, nb::tuple(), options);
 }
 
-// What a capsule named dltensor_versioned points to, as of DLPack 1; one named dltensor points to the tensor alone.
-struct VersionedTensor {
-  uint32_t major;
-  uint32_t minor;
-  void* context;
-  void (*deleter)(VersionedTensor*);
-  uint64_t flags;
-  nb::dlpack::dltensor tensor;
-};
-
-// Throws for what nanobind would take on trust.
-void RequireReadable(nb::handle capsule, const char* name) {
-  const nb::dlpack::dltensor* tensor = nullptr;
-  if (PyCapsule_IsValid(capsule.ptr(), "dltensor_versioned") != 0) {
-    const auto* const versioned =
-        static_cast<const VersionedTensor*>(PyCapsule_GetPointer(capsule.ptr(), "dltensor_versioned"));
-    if (versioned->major != nb::dlpack::major_version) {
-      Raise(PyExc_TypeError, "%s comes by DLPack %u.%u; it must come by version 1, which __dlpack__ was asked for",
-            name, versioned->major, versioned->minor);
-    }
-    tensor = &versioned->tensor;
-  } else if (PyCapsule_IsValid(capsule.ptr(), "dltensor") != 0) {
-    tensor = static_cast<const nb::dlpack::dltensor*>(PyCapsule_GetPointer(capsule.ptr(), "dltensor"));
-  }
-  if (tensor != nullptr && tensor->ndim > 0 && tensor->shape == nullptr) {
-    Raise(PyExc_TypeError, "%s has no shape in what its __dlpack__ returns; only a tensor with ndim 0 needs none",
-          name);
-  }
-}
-
-// What ask() tells of an array's memory. Whatever goes wrong there becomes a TypeError that names the array.
+// What ask() tells of an array's memory. Whatever goes wrong there, but for a lack of memory, becomes a TypeError that
+// names the array.
 template <class Ask>
 auto Asked(const char* name, Ask ask) {
   try {
     return ask();
   } catch (nb::python_error& error) {
-    if (!error.matches(PyExc_Exception)) throw;
+    if (!error.matches(PyExc_Exception) || error.matches(PyExc_MemoryError)) throw;
     const nb::object reason = Text(error.value());
     nb::raise_from(error, PyExc_TypeError, "%s does not give access to its memory by DLPack: %U", name, reason.ptr());
   }
@@ -144,7 +117,7 @@ void ImportNumpy() {
   if (_import_array() < 0) throw nb::python_error();
   for (size_t i = 0; i < kNumDTypes; ++i) {
     PyArray_Descr* descriptor = nullptr;
-    const nb::str name(kDTypes[i].name);
+    const nb::object name = ToText(kDTypes[i].name);
     numpy_types[i] = PyArray_DescrConverter(name.ptr(), &descriptor) != 0 ? descriptor->type_num : -1;
     PyErr_Clear();
     Py_XDECREF(AsPython(descriptor));
@@ -153,6 +126,10 @@ void ImportNumpy() {
 
 bool IsNumpy(nb::handle object) { return PyArray_Check(object.ptr()) || PyArray_CheckScalar(object.ptr()); }
 bool IsNumpyBool(nb::handle object) { return PyArray_IsScalar(object.ptr(), Bool); }
+bool IsNumpyComplex(nb::handle object) {
+  return PyArray_IsScalar(object.ptr(), ComplexFloating) ||
+         (PyArray_Check(object.ptr()) && PyArray_ISCOMPLEX(AsNumpy(object)));
+}
 
 std::string SupportedDTypes() {
   std::string names = kDTypes[0].name;
@@ -195,8 +172,9 @@ void Array::ReadNumpy() {
     const int64_t stride = own_shape_[i] != 1 ? PyArray_STRIDES(array)[i] : item_size;  // NumPy's may be any there
     if (stride % item_size != 0) {
       Raise(PyExc_ValueError,
-            "an array's strides are not multiples of its element size (a field of a packed structure?); copy it with "
-            "numpy.ascontiguousarray");
+            "%s has strides that are not multiples of its element size (a field of a packed structure?); copy it with "
+            "numpy.ascontiguousarray",
+            name_);
     }
     own_strides_[i] = stride / item_size;
   }
@@ -223,29 +201,19 @@ void Array::OpenForeign(nb::handle object, const Place& place, bool writable) {
     current.SetTo(object);
   }
   const nb::object capsule = Asked(name_, [&] { return CapsuleOf(object, place); });
-  // Only DLPack 1.0 can say that memory may be written to; what speaks less is read-only, as it is for NumPy.
-  const bool can_tell = PyCapsule_IsValid(capsule.ptr(), "dltensor_versioned") != 0;
-  nb::ndarray<> writable_array;
-  nb::ndarray<nb::ro> array;
-  const bool is_capsule = PyCapsule_CheckExact(capsule.ptr());  // nanobind would take much else
-  if (is_capsule) RequireReadable(capsule, name_);
-  const bool is_writable = is_capsule && nb::try_cast(capsule, writable_array);
-  if (is_writable) {
-    array = nb::ndarray<nb::ro>(writable_array);
-  } else if (!is_capsule || !nb::try_cast(capsule, array)) {
-    Raise(PyExc_TypeError, "%s does not give access to its memory by DLPack: its __dlpack__ returns no tensor but %U",
-          name_, TypeName(capsule).ptr());
-  }
-  place.Require({array.device_type(), array.device_id()}, name_);
-  if (writable && !(is_writable && (can_tell || place.is_cupy()))) Raise(PyExc_ValueError, kReadOnly, name_);
-  data_ = const_cast<void*>(array.data());
-  dtype_ = array.dtype();
-  ndim_ = static_cast<int32_t>(array.ndim());
-  shape_ = array.shape_ptr();
-  strides_ = array.stride_ptr();
-  owner_ = nb::capsule(new nb::ndarray<nb::ro>(array), [](void* held) noexcept {  // with all that the pointers point to
-    delete static_cast<nb::ndarray<nb::ro>*>(held);
-  });
+  const Offer offer = OfferOf(capsule, name_, kMaxDims);
+  const nb::dlpack::dltensor& tensor = *offer.tensor;
+  place.Require({tensor.device.device_type, tensor.device.device_id}, name_);
+  // Memory that is not said to be writable is read-only, as it is for NumPy.
+  const bool is_writable = offer.tells_writable ? offer.is_writable : place.is_cupy();
+  if (writable && !is_writable) Raise(PyExc_ValueError, kReadOnly, name_);
+  taken_ = Take(capsule);
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): from a null pointer, where there is no element, C++ counts no bytes
+  data_ = reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(tensor.data) + tensor.byte_offset);
+  dtype_ = tensor.dtype;
+  ndim_ = tensor.ndim;
+  shape_ = tensor.shape;
+  strides_ = tensor.strides;
 }
 
 Array Array::Output(nb::handle object, const char* name, const Place& place, const Array& input) {
@@ -315,20 +283,22 @@ void Array::Allocate(const Place& place, PyObject* descriptor, const int64_t* st
     return;
   }
   npy_intp byte_strides[kMaxDims];
-  const bool in_order = strides != nullptr && ndim_ <= kMaxDims;  // NumPy says so where there are too many dims
-  if (in_order)
+  if (strides != nullptr) {
     std::transform(strides, strides + ndim_, byte_strides, [&](int64_t stride) { return stride * item_size; });
+  }
   constexpr int64_t kNeverLarge = 1 << 20;  // spares the question
   void* data = nullptr;                     // NumPy's
   nb::object base;
   if (fits && bytes >= kNeverLarge && bytes >= leakyrelu_get_memory_stats().large) {
-    data = leakyrelu_alloc(static_cast<size_t>(bytes));
+    std::unique_ptr<void, decltype(&leakyrelu_free)> large(leakyrelu_alloc(static_cast<size_t>(bytes)), leakyrelu_free);
+    data = large.get();
     if (data != nullptr) base = nb::capsule(data, [](void* freed) noexcept { leakyrelu_free(freed); });
+    [[maybe_unused]] void* const given = large.release();  // to the capsule
     // An array between the two, for NumPy asks the last base but none that is a capsule whether it may be written to.
     if (data != nullptr) base = NewNumpy(PyArray_DescrFromType(NPY_UINT8), 1, &bytes, nullptr, data, base);
   }
   owner_ = NewNumpy(reinterpret_cast<PyArray_Descr*>(nb::handle(held).inc_ref().ptr()), ndim_, shape_,
-                    in_order ? byte_strides : nullptr, data, base);
+                    strides != nullptr ? byte_strides : nullptr, data, base);
   is_numpy_ = true;
   ReadNumpy();
 }
@@ -388,7 +358,7 @@ nb::object Array::DTypeName() const {
   const char* const kNames[] = {"int", "uint", "float", "opaque", "bfloat", "complex", "bool"};
   if (dtype_.code < std::size(kNames) && dtype_.lanes == 1) {
     const bool is_bool = dtype_.code == static_cast<uint8_t>(Code::Bool);
-    return nb::str((kNames[dtype_.code] + (is_bool ? "" : std::to_string(dtype_.bits))).c_str());
+    return ToText((kNames[dtype_.code] + (is_bool ? "" : std::to_string(dtype_.bits))).c_str());
   }
   return New([&] {
     return PyUnicode_FromFormat("(%d, %d, %d) in DLPack's code, bits and lanes", dtype_.code, dtype_.bits,
@@ -397,9 +367,12 @@ nb::object Array::DTypeName() const {
 }
 
 nb::object Array::ShapeText() const {
-  nb::list shape;
-  for (int i = 0; i < ndim_; ++i) shape.append(shape_[i]);
-  return Text(nb::tuple(shape));
+  const nb::object shape = New([&] { return PyTuple_New(ndim_); });
+  for (int i = 0; i < ndim_; ++i) {
+    nb::object extent = New([&] { return PyLong_FromLongLong(shape_[i]); });
+    PyTuple_SetItem(shape.ptr(), i, extent.release().ptr());
+  }
+  return Text(shape);
 }
 
 nb::object Array::Made(const Place& place) const {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <string>
 
+#include "dlpack.h"
 #include "leakyrelu/leakyrelu.h"
 #include "place.h"
 
@@ -17,9 +18,10 @@ namespace leakyrelu::arrays {
 // Before all else here. Throws ImportError where NumPy is not what this was built for.
 void ImportNumpy();
 
-// Whether an object is an array or a scalar of NumPy's; whether it is the scalar True or False.
+// Whether an object is an array or a scalar of NumPy's; whether it is the scalar True or False; whether it is complex.
 bool IsNumpy(nanobind::handle object);
 bool IsNumpyBool(nanobind::handle object);
+bool IsNumpyComplex(nanobind::handle object);
 
 // "float16, ... and float64".
 std::string SupportedDTypes();
@@ -71,9 +73,10 @@ class Array {
   nanobind::object ShapeText() const;
 
   const char* name_;
-  nanobind::object owner_;  // of the memory: NumPy's array or a capsule
-  bool is_numpy_ = false;   // the owner
-  nanobind::object cupy_;   // a fresh array of CuPy's
+  Taken taken_{nullptr, nullptr};  // the owner of memory that came by DLPack
+  nanobind::object owner_;         // of other memory: NumPy's array or a capsule
+  bool is_numpy_ = false;          // the owner
+  nanobind::object cupy_;          // a fresh array of CuPy's
   void* data_ = nullptr;
   nanobind::dlpack::dtype dtype_ = {};  // of no bits: one of NumPy's that DLPack has no name for
   int32_t ndim_ = 0;

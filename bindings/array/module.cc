@@ -31,14 +31,18 @@ double ToSlope(nb::handle value) {
     const nb::object text = Text(value);
     Raise(PyExc_TypeError, "negative_slope must be a number, not %U; did you mean inplace=%U?", text.ptr(), text.ptr());
   }
+  const auto refuse = [&] { Raise(PyExc_TypeError, "negative_slope must be a number, not %U", TypeName(value).ptr()); };
+  if (IsNumpyComplex(value)) refuse();  // NumPy would drop the imaginary part
   try {
     return Number([&] { return PyFloat_AsDouble(value.ptr()); });
   } catch (const nb::python_error& error) {
     if (error.matches(PyExc_OverflowError)) {
-      Raise(PyExc_ValueError, "negative_slope is too large for float64: %U", Text(value).ptr());
+      Raise(PyExc_ValueError,
+            "negative_slope is too large for float64; it must be at most 1.7976931348623157e308 in magnitude");
     }
     if (!error.matches(PyExc_TypeError) && !error.matches(PyExc_ValueError)) throw;
-    Raise(PyExc_TypeError, "negative_slope must be a number, not %U", TypeName(value).ptr());
+    refuse();
+    throw;
   }
 }
 

@@ -25,8 +25,8 @@ nb::object FromDlpackOf(nb::handle x) {
     library = Call(method);
   } else {
     const nb::object module = GetAttribute(x.type(), "__module__");
-    const nb::object names = New([&] { return PyUnicode_Split(module.ptr(), nb::str(".").ptr(), 1); });
-    library = nb::steal(PyImport_GetModule(PyList_GetItem(names.ptr(), 0)));
+    const nb::object names = New([&] { return PyUnicode_Split(module.ptr(), ToText(".").ptr(), 1); });
+    library = Imported(PyList_GetItem(names.ptr(), 0));
   }
   return library.is_valid() ? FindAttribute(library, "from_dlpack") : library;
 }
@@ -62,7 +62,8 @@ Place::Place(nb::handle x, const char* name, std::initializer_list<nb::handle> o
   try {
     device_ = DeviceOf(x);
   } catch (const nb::python_error& error) {
-    if (!error.matches(PyExc_Exception)) throw;  // else asked again, where its memory is needed
+    if (!error.matches(PyExc_Exception) || error.matches(PyExc_MemoryError)) throw;
+    // Else it is asked again, where its memory is needed.
   }
   if (is_cuda() && !IsBuiltWithCuda()) {
     Raise(

@@ -29,7 +29,7 @@ struct Device {
   int type = 1;  // the CPU
   int number = 0;
 
-  bool is_cpu() const { return type == 1; }
+  bool is_cpu() const { return type == 1; }  // of any number: JAX numbers those that XLA_FLAGS makes of one
   bool is_cuda() const { return type == 2 || type == 13; }  // 13: memory that CUDA manages
 };
 

@@ -51,9 +51,21 @@ inline nanobind::object Import(const char* module) {
   return New([&] { return PyImport_ImportModule(module); });
 }
 
+// Not nanobind's str, whose error where there is no memory is another.
+inline nanobind::object ToText(const char* text) {
+  return New([&] { return PyUnicode_FromString(text); });
+}
+
+// The module of that name if somebody has imported it; else invalid.
+inline nanobind::object Imported(nanobind::handle name) {
+  nanobind::object module = nanobind::steal(PyImport_GetModule(name.ptr()));
+  if (!module.is_valid() && PyErr_Occurred() != nullptr) throw nanobind::python_error();
+  return module;
+}
+
 // Whether `object` is of a class of a module that somebody has imported: who has such an object has done so.
 inline bool IsInstanceOf(nanobind::handle object, const char* module, const char* name) {
-  const nanobind::object imported = nanobind::steal(PyImport_GetModule(nanobind::str(module).ptr()));
+  const nanobind::object imported = Imported(ToText(module));
   if (!imported.is_valid()) return false;
   const nanobind::object type = FindAttribute(imported, name);  // none in a module that is being imported
   return type.is_valid() && Number([&] { return PyObject_IsInstance(object.ptr(), type.ptr()); }) != 0;

@@ -106,6 +106,15 @@ auto Call(const at::Tensor& input, Function function) {
   return function(kept);
 }
 
+// torch's translation asks for memory, and throws where there is none.
+void Translate(const std::exception_ptr& exception) {
+  try {
+    torch::translate_exception_to_python(exception);
+  } catch (const std::exception&) {
+    PyErr_NoMemory();
+  }
+}
+
 PyObject* LeakyRelu(PyObject* /*module*/, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
   // Not HANDLE_TH_ERRORS, which makes Python's warnings of C++'s: that takes 50 ns, and nothing here warns.
   try {
@@ -123,7 +132,7 @@ PyObject* LeakyRelu(PyObject* /*module*/, PyObject* const* args, Py_ssize_t narg
       }
     }
   } catch (const std::exception&) {  // all that torch throws; not the end of a thread, see gil.h
-    torch::translate_exception_to_python(std::current_exception());
+    Translate(std::current_exception());
     return nullptr;
   }
   return PyObject_Vectorcall(fallback, args, static_cast<size_t>(nargs), names);

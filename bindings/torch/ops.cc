@@ -26,8 +26,11 @@ at::Tensor DifferentiableBackward(const at::Tensor& grad, const at::Tensor& mask
 // is of the same class and has the same mask.
 class LeakyReluMaskBackward : public ag::Node {
  public:
-  LeakyReluMaskBackward(const at::Tensor& mask, double slope, Order order, ag::edge_list&& next_edges)
-      : ag::Node(std::move(next_edges)), mask_(mask, /*is_output=*/false), slope_(slope), order_(std::move(order)) {}
+  LeakyReluMaskBackward(double slope, Order order, ag::edge_list&& next_edges)
+      : ag::Node(std::move(next_edges)), slope_(slope), order_(std::move(order)) {}
+
+  // With what it holds by now, which hooks on saved tensors may look at.
+  void Keep(const at::Tensor& mask) { mask_ = ag::SavedVariable(mask, /*is_output=*/false); }
 
   std::string name() const override { return "LeakyReluMaskBackward"; }
 
@@ -78,8 +81,15 @@ class LeakyReluMaskBackward : public ag::Node {
   Order order_;
 };
 
-auto MakeNode(const at::Tensor& input, const at::Tensor& mask, double slope, const Order& order) {
-  return NodePointer<LeakyReluMaskBackward>(mask, slope, order, ag::collect_next_edges(input));
+auto MakeNode(const at::Tensor& input, double slope, const Order& order) {
+  return NodePointer<LeakyReluMaskBackward>(slope, order, ag::collect_next_edges(input));
+}
+
+void SetHistory(const at::Tensor& output, const at::Tensor& input, const at::Tensor& mask, double slope,
+                const Order& order) {
+  auto node = MakeNode(input, slope, order);
+  node->Keep(mask);
+  ag::set_history(output, std::move(node));
 }
 
 bool CanTakeBackward(const at::Tensor& grad, const at::Tensor& mask) {
@@ -90,7 +100,7 @@ bool CanTakeBackward(const at::Tensor& grad, const at::Tensor& mask) {
 at::Tensor EagerBackward(const at::Tensor& grad, const at::Tensor& mask, at::Tensor result, double slope,
                          const Order& order) {
   Backward(grad, mask, result, slope, order);
-  if (ag::compute_requires_grad(grad)) ag::set_history(result, MakeNode(grad, mask, slope, order));
+  if (ag::compute_requires_grad(grad)) SetHistory(result, grad, mask, slope, order);
   return result;
 }
 
@@ -126,7 +136,7 @@ std::tuple<at::Tensor, at::Tensor> LeakyReluWithMask(const at::Tensor& self, con
   const at::Tensor mask = EmptyMask(self);
   at::Tensor output = EmptyLike(self);
   Forward(self, output, slope.toDouble(), mask, Order());
-  if (ag::compute_requires_grad(self)) ag::set_history(output, MakeNode(self, mask, slope.toDouble(), Order()));
+  if (ag::compute_requires_grad(self)) SetHistory(output, self, mask, slope.toDouble(), Order());
   return {output, mask};
 }
 
@@ -175,7 +185,7 @@ at::Tensor EagerLeakyRelu(const at::Tensor& input, double slope) {
   const Order order = MemoryOrder(input);
   const at::Tensor mask = EmptyMask(input);
   Forward(input, output, slope, mask, order);
-  ag::set_history(output, MakeNode(input, mask, slope, order));
+  SetHistory(output, input, mask, slope, order);
   return output;
 }
 
@@ -189,10 +199,11 @@ void EagerLeakyReluInPlace(const at::Tensor& input, double slope) {
   }
   const Order order = MemoryOrder(input);
   const at::Tensor mask = EmptyMask(input);
+  // Before anything is written, for there may be no memory for it. And before the version changes: a view that is asked
+  // for its edges afterwards takes its history for up to date, and rebase_history would leave it without this node.
+  auto node = MakeNode(input, slope, order);
   Forward(input, input, slope, mask, order);
-  // Before the version changes: a view that is asked for its edges afterwards takes its history for up to date, and
-  // rebase_history would leave it without this node.
-  auto node = MakeNode(input, mask, slope, order);
+  node->Keep(mask);
   ag::increment_version(input);
   ag::rebase_history(input, std::move(node));
 }

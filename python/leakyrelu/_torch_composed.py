@@ -26,3 +26,27 @@ def composed(
     if clamp is not None:
         v = v.clamp(-clamp, clamp)
     return v.to(input.dtype)
+
+
+def checked(input: Tensor, bias: Tensor | None, clamp: float | None, dim: int) -> tuple[Tensor | None, int]:
+    """The bias in the input's dtype, and its dim from 0 on. Raises for what bindings/torch/fused.cc refuses too."""
+    if not input.is_floating_point():
+        raise RuntimeError(f"fused_leaky_relu: input must be of a floating-point dtype, not {input.dtype}")
+    if clamp is not None and not clamp >= 0:
+        raise RuntimeError(f"fused_leaky_relu: clamp must be 0 or more, or None, not {clamp}")
+    if bias is not None:
+        if input.dim() == 0:
+            raise RuntimeError("fused_leaky_relu: input has no dims, so it can have no bias along one")
+        length = input.size(dim)  # its IndexError
+        dim %= input.dim()
+        if bias.dim() != 1 or len(bias) != length:
+            raise RuntimeError(
+                f"fused_leaky_relu: bias must have one dim of {length}, as dim {dim} of input has, "
+                f"not the shape {list(bias.shape)}"
+            )
+        if bias.device != input.device:
+            raise RuntimeError(
+                f"fused_leaky_relu: bias is on {bias.device}, input on {input.device}; they must be on the same device"
+            )
+        bias = bias.to(input.dtype)
+    return bias, dim

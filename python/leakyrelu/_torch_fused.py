@@ -11,7 +11,7 @@ from typing import Optional
 import torch
 from torch import Tensor, nn
 
-from leakyrelu._torch_composed import composed
+from leakyrelu._torch_composed import checked, composed
 
 _fused = torch.ops.leakyrelu.fused_leaky_relu
 _is_compiling = torch.compiler.is_compiling
@@ -129,14 +129,17 @@ def bias_act(
 
     Raises:
         ValueError: `act` is another activation, or `impl` is neither.
+        RuntimeError, IndexError: see `fused_leaky_relu`.
     """
-    if act not in _GAINS:
+    if not isinstance(act, str) or act not in _GAINS:
         raise ValueError(f"act must be one of {', '.join(map(repr, _GAINS))}, not {act!r}")
     if impl not in ("cuda", "ref"):
         raise ValueError(f"impl must be 'cuda' or 'ref', not {impl!r}")
     scale = _GAINS[act] if gain is None else gain
     limit = None if clamp is None or clamp < 0 else clamp
     if act == "relu":
+        if not _is_compiling():
+            b, dim = checked(x, b, limit, dim)
         return composed(x, b, None, scale, limit, dim)
     slope = 1.0 if act == "linear" else 0.2 if alpha is None else alpha
     return fused_leaky_relu(x, b, slope, scale, clamp=limit, dim=dim)

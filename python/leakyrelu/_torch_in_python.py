@@ -4,8 +4,9 @@ The same values, and one bit per element kept all the same. A call takes some mi
 threads as `leakyrelu.get_num_threads()` says, not torch's; and tensors on CUDA devices are left to torch's operator.
 """
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch._C import DispatchKey, DispatchKeySet
 
 from leakyrelu import _core
-from leakyrelu._torch_composed import composed
+from leakyrelu._torch_composed import checked, composed
 
 HAS_CUDA = False
 
@@ -300,25 +301,7 @@ def _fused_leaky_relu(
     clamp: float | None = None,
     dim: int = 1,
 ) -> Tensor:
-    if not input.is_floating_point():
-        raise RuntimeError(f"fused_leaky_relu: input must be of a floating-point dtype, not {input.dtype}")
-    if clamp is not None and not clamp >= 0:
-        raise RuntimeError(f"fused_leaky_relu: clamp must be 0 or more, or None, not {clamp}")
-    if bias is not None:
-        if input.dim() == 0:
-            raise RuntimeError("fused_leaky_relu: input has no dims, so it can have no bias along one")
-        length = input.size(dim)  # its IndexError
-        dim %= input.dim()
-        if bias.dim() != 1 or len(bias) != length:
-            raise RuntimeError(
-                f"fused_leaky_relu: bias must have one dim of {length}, as dim {dim} of input has, "
-                f"not the shape {list(bias.shape)}"
-            )
-        if bias.device != input.device:
-            raise RuntimeError(
-                f"fused_leaky_relu: bias is on {bias.device}, input on {input.device}; they must be on the same device"
-            )
-        bias = bias.to(input.dtype)
+    bias, dim = checked(input, bias, clamp, dim)
     # An infinite clamp changes no value, but the gradient at NaN, which it stops; the core takes it for none.
     can_take = all(type(t) in (Tensor, torch.nn.Parameter) and _can_take(t) for t in (input, bias) if t is not None)
     if can_take and clamp != float("inf"):
@@ -340,6 +323,16 @@ def _leaky_relu_(self: Tensor, negative_slope: float = 0.01) -> Tensor:
     return leaky_relu(self, negative_slope, True)
 
 
+@contextlib.contextmanager
+def _as_torch() -> Iterator[None]:
+    """What the core refuses is RuntimeError on this side."""
+    try:
+        yield
+    except ValueError as error:
+        raise RuntimeError(str(error)) from None
+
+
+@_as_torch()
 def _leaky_relu_with_mask(self: Tensor, negative_slope: float = 0.01) -> tuple[Tensor, Tensor]:
     if type(self) is Tensor and _is_number(negative_slope) and _can_take(self):
         masks = []
@@ -356,6 +349,7 @@ def _leaky_relu_with_mask(self: Tensor, negative_slope: float = 0.01) -> tuple[T
     return torch.ops.aten.leaky_relu(self, negative_slope), (positive * weights).sum(1, dtype=torch.uint8)
 
 
+@_as_torch()
 def _leaky_relu_backward(grad: Tensor, mask: Tensor, negative_slope: float = 0.01) -> Tensor:
     if mask.dtype != torch.uint8 or mask.dim() != 1:
         raise RuntimeError(

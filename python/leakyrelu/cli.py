@@ -189,7 +189,8 @@ def _hold_signals() -> Callable[[], None]:
 def _describe(error: Exception) -> str:
     """What went wrong, on one line, whatever the texts and file names in it hold."""
     if isinstance(error, click.UsageError):
-        command = error.ctx.command_path if error.ctx else "leakyrelu"
+        named = [name for name in sys.argv[1:2] if name in cli.commands]
+        command = error.ctx.command_path if error.ctx else " ".join(["leakyrelu", *named])
         text = f"{error.format_message().rstrip('.')} (see {command} --help)"
     elif isinstance(error, OSError) and error.strerror:
         name = error.filename2 or error.filename

@@ -125,9 +125,13 @@ def convert(model: Model) -> Model:
     Returns:
         The model.
 
+    Raises:
+        TypeError: `model` is not a `torch.nn.Module`.
+
     Warns:
         UserWarning: There is none inside. A model may call `torch.nn.functional.leaky_relu` instead; see `patched`.
     """
+    _require_module(model)
     count = 0
     for module in model.modules():
         if type(module) is nn.LeakyReLU:
@@ -258,9 +262,13 @@ def saved_bytes(model: nn.Module, *inputs: Any, **keywords: Any) -> SavedBytes:
     Raises:
         TypeError: `model` is not a `torch.nn.Module`.
     """
+    _require_module(model)
+    return compared(model, inputs, keywords, patched(), {leaky_relu: _original, leaky_relu_: _original_})
+
+
+def _require_module(model: object) -> None:
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, not a {type(model).__name__}")
-    return compared(model, inputs, keywords, patched(), {leaky_relu: _original, leaky_relu_: _original_})
 
 
 def _traced(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -140,162 +141,203 @@ INSTANTIATE_TEST_SUITE_P(AllDTypes, FusedTest, testing::ValuesIn(oracle::kDTypes
 
 // ---- What is wrong with a call
 
-class FusedErrorsTest : public testing::Test {
- protected:
-  leakyrelu_status Forward() {
-    return leakyrelu_fused_forward(&x_, &y_, &fused_, slope_, mask_, within_, mask_bytes_, nullptr);
+int64_t kFar[] = {std::numeric_limits<int64_t>::max() / 2, 1};
+int64_t kZeros[] = {0, 0};
+int64_t kNegative[] = {-3, 4};
+int64_t kOther[] = {4, 3};
+
+uint8_t* Bytes(std::vector<float>* numbers) { return reinterpret_cast<uint8_t*>(numbers->data()); }
+
+// A right call on 3 rows of 4, to be spoilt.
+struct FusedCall {
+  FusedCall() = default;
+  FusedCall(const FusedCall&) = delete;
+  FusedCall& operator=(const FusedCall&) = delete;
+
+  leakyrelu_status Forward() const {
+    return leakyrelu_fused_forward(x_given, y_given, fused_given, slope, mask, within, mask_bytes, executor);
   }
-  void ExpectError(leakyrelu_status status, const std::string& word) {
-    EXPECT_EQ(Forward(), status);
-    EXPECT_NE(std::string(leakyrelu_status_message(status)).find(word), std::string::npos)
-        << leakyrelu_status_message(status);
-    EXPECT_EQ(y_numbers_, std::vector<float>(12, 7.0f));
+  leakyrelu_status Backward() const {
+    return leakyrelu_fused_backward(x_given, mask, within, mask_bytes, y_given, fused_given, slope, executor);
   }
 
-  std::vector<float> x_numbers_ = std::vector<float>(12, 1.0f);
-  std::vector<float> y_numbers_ = std::vector<float>(12, 7.0f);
-  std::vector<float> bias_numbers_ = std::vector<float>(4, 1.0f);
-  uint8_t bits_[2][2] = {};
-  int64_t shape_[2] = {3, 4};
-  int64_t bias_shape_[2] = {4, 1};
-  leakyrelu_array x_ = {x_numbers_.data(), LEAKYRELU_FLOAT32, 2, shape_, nullptr};
-  leakyrelu_array y_ = {y_numbers_.data(), LEAKYRELU_FLOAT32, 2, shape_, nullptr};
-  leakyrelu_array bias_ = {bias_numbers_.data(), LEAKYRELU_FLOAT32, 1, bias_shape_, nullptr};
-  leakyrelu_fused fused_ = {&bias_, 1, 1.0, 2.0};
-  double slope_ = 0.2;
-  uint8_t* mask_ = bits_[0];
-  uint8_t* within_ = bits_[1];
-  size_t mask_bytes_ = 2;
+  std::vector<float> x_numbers = std::vector<float>(16, 1.0f);
+  std::vector<float> y_numbers = std::vector<float>(16, 7.0f);
+  std::vector<float> bias_numbers = std::vector<float>(8, 1.0f);
+  uint8_t bits[2][2] = {};
+  int64_t shape[2] = {3, 4};
+  int64_t bias_shape[2] = {4, 1};
+  leakyrelu_array x = {x_numbers.data(), LEAKYRELU_FLOAT32, 2, shape, nullptr};
+  leakyrelu_array y = {y_numbers.data(), LEAKYRELU_FLOAT32, 2, shape, nullptr};
+  leakyrelu_array bias = {bias_numbers.data(), LEAKYRELU_FLOAT32, 1, bias_shape, nullptr};
+  leakyrelu_fused fused = {&bias, 1, 1.0, 2.0};
+  leakyrelu_executor own = {nullptr, test_util::RunBackwards, 2};
+  const leakyrelu_array* x_given = &x;
+  const leakyrelu_array* y_given = &y;
+  const leakyrelu_fused* fused_given = &fused;
+  const leakyrelu_executor* executor = &own;
+  double slope = 0.2;
+  uint8_t* mask = bits[0];
+  uint8_t* within = bits[1];
+  size_t mask_bytes = 2;
 };
 
-TEST_F(FusedErrorsTest, NoneIsRight) {
-  EXPECT_EQ(Forward(), LEAKYRELU_OK);
-  EXPECT_EQ(y_numbers_, std::vector<float>(12, 2.0f));
-}
+enum class Wrong { kForward, kBackward, kBoth };  // in which direction
 
-TEST_F(FusedErrorsTest, NoStruct) {
-  EXPECT_EQ(leakyrelu_fused_forward(&x_, &y_, nullptr, slope_, nullptr, nullptr, 0, nullptr),
-            LEAKYRELU_ERROR_NULL_FUSED);
-  EXPECT_EQ(leakyrelu_fused_backward(&x_, mask_, nullptr, 2, &y_, nullptr, slope_, nullptr),
-            LEAKYRELU_ERROR_NULL_FUSED);
-}
+struct SpoiltCall {
+  leakyrelu_status status;
+  Wrong direction;
+  const char* what;
+  void (*spoil)(FusedCall* call);
+};
 
-TEST_F(FusedErrorsTest, NoArrays) {
-  EXPECT_EQ(leakyrelu_fused_forward(nullptr, &y_, &fused_, slope_, mask_, within_, 2, nullptr),
-            LEAKYRELU_ERROR_NULL_INPUT);
-  EXPECT_EQ(leakyrelu_fused_forward(&x_, nullptr, &fused_, slope_, mask_, within_, 2, nullptr),
-            LEAKYRELU_ERROR_NULL_OUTPUT);
-  EXPECT_EQ(leakyrelu_fused_backward(&x_, nullptr, nullptr, 0, &y_, &fused_, slope_, nullptr),
-            LEAKYRELU_ERROR_NULL_MASK);
-}
+// Each status, by each argument that may cause it.
+const SpoiltCall kSpoiltCalls[] = {
+    {LEAKYRELU_ERROR_NULL_INPUT, Wrong::kBoth, "no x", [](FusedCall* c) { c->x_given = nullptr; }},
+    {LEAKYRELU_ERROR_NULL_OUTPUT, Wrong::kBoth, "no y", [](FusedCall* c) { c->y_given = nullptr; }},
+    {LEAKYRELU_ERROR_NULL_MASK, Wrong::kBackward, "no masks",
+     [](FusedCall* c) {
+       c->mask = c->within = nullptr;
+       c->mask_bytes = 0;
+     }},
+    {LEAKYRELU_ERROR_NULL_FUSED, Wrong::kBoth, "no fused", [](FusedCall* c) { c->fused_given = nullptr; }},
+    {LEAKYRELU_ERROR_NULL_SHAPE, Wrong::kBoth, "x without shape", [](FusedCall* c) { c->x.shape = nullptr; }},
+    {LEAKYRELU_ERROR_NULL_SHAPE, Wrong::kBoth, "y without shape", [](FusedCall* c) { c->y.shape = nullptr; }},
+    {LEAKYRELU_ERROR_NULL_SHAPE, Wrong::kForward, "bias without shape", [](FusedCall* c) { c->bias.shape = nullptr; }},
+    {LEAKYRELU_ERROR_NULL_DATA, Wrong::kBoth, "x without data", [](FusedCall* c) { c->x.data = nullptr; }},
+    {LEAKYRELU_ERROR_NULL_DATA, Wrong::kBoth, "y without data", [](FusedCall* c) { c->y.data = nullptr; }},
+    {LEAKYRELU_ERROR_NULL_DATA, Wrong::kForward, "bias without data", [](FusedCall* c) { c->bias.data = nullptr; }},
+    {LEAKYRELU_ERROR_DTYPE, Wrong::kBoth, "x of no dtype", [](FusedCall* c) { c->x.dtype = leakyrelu_dtype{}; }},
+    {LEAKYRELU_ERROR_DTYPE, Wrong::kBoth, "y of no dtype", [](FusedCall* c) { c->y.dtype = leakyrelu_dtype{}; }},
+    {LEAKYRELU_ERROR_DTYPE_MISMATCH, Wrong::kBoth, "y of another dtype",
+     [](FusedCall* c) { c->y.dtype = LEAKYRELU_BFLOAT16; }},
+    {LEAKYRELU_ERROR_NDIM, Wrong::kBoth, "x of -1 dims", [](FusedCall* c) { c->x.ndim = -1; }},
+    {LEAKYRELU_ERROR_NDIM, Wrong::kBoth, "y of -1 dims", [](FusedCall* c) { c->y.ndim = -1; }},
+    {LEAKYRELU_ERROR_SHAPE, Wrong::kBoth, "x of -3 rows", [](FusedCall* c) { c->x.shape = kNegative; }},
+    {LEAKYRELU_ERROR_SHAPE, Wrong::kBoth, "y of -3 rows", [](FusedCall* c) { c->y.shape = kNegative; }},
+    {LEAKYRELU_ERROR_SHAPE_MISMATCH, Wrong::kBoth, "y of another shape", [](FusedCall* c) { c->y.shape = kOther; }},
+    {LEAKYRELU_ERROR_SHAPE_MISMATCH, Wrong::kBoth, "y of one dim", [](FusedCall* c) { c->y.ndim = 1; }},
+    {LEAKYRELU_ERROR_TOO_LARGE, Wrong::kBoth, "x too far", [](FusedCall* c) { c->x.strides = kFar; }},
+    {LEAKYRELU_ERROR_TOO_LARGE, Wrong::kBoth, "y too far", [](FusedCall* c) { c->y.strides = kFar; }},
+    {LEAKYRELU_ERROR_TOO_LARGE, Wrong::kForward, "bias too far", [](FusedCall* c) { c->bias.strides = kFar; }},
+    {LEAKYRELU_ERROR_SLOPE_OVERFLOW, Wrong::kBoth, "slope", [](FusedCall* c) { c->slope = 1e39; }},
+    {LEAKYRELU_ERROR_SCALE_OVERFLOW, Wrong::kBoth, "scale", [](FusedCall* c) { c->fused.scale = -1e39; }},
+    {LEAKYRELU_ERROR_CLAMP, Wrong::kBoth, "clamp below 0", [](FusedCall* c) { c->fused.clamp = -1.0; }},
+    {LEAKYRELU_ERROR_CLAMP, Wrong::kBoth, "clamp of -inf", [](FusedCall* c) { c->fused.clamp = -kInfinity; }},
+    {LEAKYRELU_ERROR_CLAMP, Wrong::kBoth, "clamp of NaN", [](FusedCall* c) { c->fused.clamp = std::nan(""); }},
+    {LEAKYRELU_ERROR_CLAMP, Wrong::kBoth, "clamp beyond float32", [](FusedCall* c) { c->fused.clamp = 1e39; }},
+    {LEAKYRELU_ERROR_OVERLAP, Wrong::kBoth, "y one element into x",
+     [](FusedCall* c) { c->y.data = c->x_numbers.data() + 1; }},
+    {LEAKYRELU_ERROR_OVERLAP, Wrong::kBoth, "y one byte into x",
+     [](FusedCall* c) { c->y.data = Bytes(&c->x_numbers) + 1; }},
+    {LEAKYRELU_ERROR_OUTPUT_REPEATS, Wrong::kBoth, "y of one element", [](FusedCall* c) { c->y.strides = kZeros; }},
+    {LEAKYRELU_ERROR_MASK_OVERLAP, Wrong::kForward, "mask over x",
+     [](FusedCall* c) { c->mask = Bytes(&c->x_numbers); }},
+    {LEAKYRELU_ERROR_MASK_OVERLAP, Wrong::kBoth, "mask over y",
+     [](FusedCall* c) { c->mask = Bytes(&c->y_numbers) + 47; }},
+    {LEAKYRELU_ERROR_MASK_OVERLAP, Wrong::kForward, "mask over bias",
+     [](FusedCall* c) { c->mask = Bytes(&c->bias_numbers); }},
+    {LEAKYRELU_ERROR_MASK_OVERLAP, Wrong::kForward, "within over x",
+     [](FusedCall* c) { c->within = Bytes(&c->x_numbers); }},
+    {LEAKYRELU_ERROR_MASK_OVERLAP, Wrong::kBoth, "within over y",
+     [](FusedCall* c) { c->within = Bytes(&c->y_numbers) + 47; }},
+    {LEAKYRELU_ERROR_MASK_OVERLAP, Wrong::kForward, "within over bias",
+     [](FusedCall* c) { c->within = Bytes(&c->bias_numbers) + 15; }},
+    {LEAKYRELU_ERROR_MASK_OVERLAP, Wrong::kForward, "within over mask", [](FusedCall* c) { c->within = c->mask + 1; }},
+    {LEAKYRELU_ERROR_MASK_BYTES, Wrong::kBoth, "masks too long", [](FusedCall* c) { c->mask_bytes = 3; }},
+    {LEAKYRELU_ERROR_MASK_BYTES, Wrong::kBoth, "masks too short", [](FusedCall* c) { c->mask_bytes = 1; }},
+    {LEAKYRELU_ERROR_WITHIN, Wrong::kBoth, "a clamp without within", [](FusedCall* c) { c->within = nullptr; }},
+    {LEAKYRELU_ERROR_WITHIN, Wrong::kBoth, "within without a clamp", [](FusedCall* c) { c->fused.clamp = kInfinity; }},
+    {LEAKYRELU_ERROR_WITHIN, Wrong::kBoth, "within without a mask",
+     [](FusedCall* c) {
+       c->mask = nullptr;
+       c->mask_bytes = 0;
+     }},
+    {LEAKYRELU_ERROR_DIM, Wrong::kForward, "dim -1", [](FusedCall* c) { c->fused.dim = -1; }},
+    {LEAKYRELU_ERROR_DIM, Wrong::kForward, "dim 2", [](FusedCall* c) { c->fused.dim = 2; }},
+    {LEAKYRELU_ERROR_BIAS_DTYPE, Wrong::kForward, "bias of another dtype",
+     [](FusedCall* c) { c->bias.dtype = LEAKYRELU_FLOAT64; }},
+    {LEAKYRELU_ERROR_BIAS_DTYPE, Wrong::kForward, "bias of no dtype",
+     [](FusedCall* c) { c->bias.dtype = leakyrelu_dtype{}; }},
+    {LEAKYRELU_ERROR_BIAS_SHAPE, Wrong::kForward, "bias of another length", [](FusedCall* c) { c->fused.dim = 0; }},
+    {LEAKYRELU_ERROR_BIAS_SHAPE, Wrong::kForward, "bias of two dims", [](FusedCall* c) { c->bias.ndim = 2; }},
+    {LEAKYRELU_ERROR_BIAS_SHAPE, Wrong::kForward, "bias of -1 dims", [](FusedCall* c) { c->bias.ndim = -1; }},
+    {LEAKYRELU_ERROR_BIAS_OVERLAP, Wrong::kForward, "y over bias",
+     [](FusedCall* c) { c->bias.data = c->y_numbers.data() + 8; }},
+    {LEAKYRELU_ERROR_NUM_THREADS, Wrong::kBoth, "no threads", [](FusedCall* c) { c->own.num_threads = 0; }},
+    {LEAKYRELU_ERROR_EXECUTOR, Wrong::kBoth, "no parallel_for", [](FusedCall* c) { c->own.parallel_for = nullptr; }},
+};
 
-TEST_F(FusedErrorsTest, Scale) {
-  fused_.scale = 1e39;
-  ExpectError(LEAKYRELU_ERROR_SCALE_OVERFLOW, "scale");
-}
+class FusedErrorsTest : public testing::TestWithParam<SpoiltCall> {};
 
-TEST_F(FusedErrorsTest, Slope) {
-  slope_ = 1e39;
-  ExpectError(LEAKYRELU_ERROR_SLOPE_OVERFLOW, "negative_slope");
-}
-
-TEST_F(FusedErrorsTest, Clamp) {
-  for (const double clamp : {-1.0, -kInfinity, std::nan(""), 1e39}) {
-    fused_.clamp = clamp;
-    ExpectError(LEAKYRELU_ERROR_CLAMP, "clamp");
+TEST_P(FusedErrorsTest, NothingIsWritten) {
+  const SpoiltCall& spoilt = GetParam();
+  for (const bool is_forward : {true, false}) {
+    FusedCall call;
+    spoilt.spoil(&call);
+    if (spoilt.direction == (is_forward ? Wrong::kBackward : Wrong::kForward)) {
+      EXPECT_EQ(is_forward ? call.Forward() : call.Backward(), LEAKYRELU_OK) << is_forward;
+      continue;
+    }
+    EXPECT_EQ(is_forward ? call.Forward() : call.Backward(), spoilt.status) << is_forward;
+    EXPECT_EQ(call.x_numbers, std::vector<float>(16, 1.0f));
+    EXPECT_EQ(call.y_numbers, std::vector<float>(16, 7.0f));
+    EXPECT_EQ(call.bias_numbers, std::vector<float>(8, 1.0f));
+    for (const auto& bits : call.bits) EXPECT_TRUE(bits[0] == 0 && bits[1] == 0);
   }
 }
 
-TEST_F(FusedErrorsTest, ClampWithoutItsMask) {
-  within_ = nullptr;
-  ExpectError(LEAKYRELU_ERROR_WITHIN, "within");
+INSTANTIATE_TEST_SUITE_P(EachStatus, FusedErrorsTest, testing::ValuesIn(kSpoiltCalls), [](const auto& info) {
+  std::string name = info.param.what;
+  std::erase_if(name, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; });
+  return name + std::to_string(info.index);
+});
+
+TEST(FusedRightTest, NotSpoilt) {
+  FusedCall call;
+  EXPECT_EQ(call.Forward(), LEAKYRELU_OK);
+  EXPECT_EQ(call.y_numbers[0], 2.0f);
+  EXPECT_EQ(call.Backward(), LEAKYRELU_OK);
 }
 
-TEST_F(FusedErrorsTest, MaskOfNoClamp) {
-  fused_.clamp = kInfinity;
-  ExpectError(LEAKYRELU_ERROR_WITHIN, "within");
+TEST(FusedWrongTest, LengthOfNoMask) {
+  FusedCall call;
+  call.mask = call.within = nullptr;
+  EXPECT_EQ(call.Forward(), LEAKYRELU_ERROR_MASK_BYTES);
+  EXPECT_EQ(call.Backward(), LEAKYRELU_ERROR_NULL_MASK);
 }
 
-TEST_F(FusedErrorsTest, WithinWithoutMask) {
-  mask_ = nullptr;
-  mask_bytes_ = 0;
-  ExpectError(LEAKYRELU_ERROR_WITHIN, "within");
+TEST(FusedRightTest, BiasOverInput) {
+  FusedCall call;
+  call.bias.data = call.x_numbers.data();
+  EXPECT_EQ(call.Forward(), LEAKYRELU_OK);
 }
 
-TEST_F(FusedErrorsTest, MaskBytes) {
-  mask_bytes_ = 3;
-  ExpectError(LEAKYRELU_ERROR_MASK_BYTES, "mask_bytes");
+TEST(FusedRightTest, NothingToDo) {
+  FusedCall call;
+  call.shape[0] = 0;
+  call.mask_bytes = 0;
+  call.mask = call.within = nullptr;
+  call.x.data = call.y.data = nullptr;
+  EXPECT_EQ(call.Forward(), LEAKYRELU_OK);
+  EXPECT_EQ(call.Backward(), LEAKYRELU_OK);
+  call.fused.dim = 5;
+  EXPECT_EQ(call.Forward(), LEAKYRELU_ERROR_DIM);
 }
 
-TEST_F(FusedErrorsTest, Dim) {
-  for (const int32_t dim : {-1, 2}) {
-    fused_.dim = dim;
-    ExpectError(LEAKYRELU_ERROR_DIM, "dim");
-  }
-}
+void ThrowNumber(void* /*context*/, int64_t /*tasks*/, leakyrelu_task /*task*/, void* /*work*/) { throw 42; }
 
-TEST_F(FusedErrorsTest, BiasDtype) {
-  bias_.dtype = LEAKYRELU_FLOAT64;
-  ExpectError(LEAKYRELU_ERROR_BIAS_DTYPE, "bias");
-}
-
-TEST_F(FusedErrorsTest, BiasLength) {
-  fused_.dim = 0;
-  ExpectError(LEAKYRELU_ERROR_BIAS_SHAPE, "bias");
-}
-
-TEST_F(FusedErrorsTest, BiasDims) {
-  bias_.ndim = 2;
-  ExpectError(LEAKYRELU_ERROR_BIAS_SHAPE, "bias");
-}
-
-TEST_F(FusedErrorsTest, BiasWithoutShapeOrData) {
-  bias_.shape = nullptr;
-  ExpectError(LEAKYRELU_ERROR_NULL_SHAPE, "shape");
-  bias_.shape = bias_shape_;
-  bias_.data = nullptr;
-  ExpectError(LEAKYRELU_ERROR_NULL_DATA, "data");
-}
-
-TEST_F(FusedErrorsTest, BiasBeyondTheAddressSpace) {
-  const int64_t stride = std::numeric_limits<int64_t>::max() / 2;
-  bias_.strides = &stride;
-  ExpectError(LEAKYRELU_ERROR_TOO_LARGE, "stride");
-}
-
-TEST_F(FusedErrorsTest, OutputOverBias) {
-  bias_.data = y_numbers_.data() + 8;
-  ExpectError(LEAKYRELU_ERROR_BIAS_OVERLAP, "bias");
-}
-
-TEST_F(FusedErrorsTest, MasksOverOneAnother) {
-  within_ = bits_[0] + 1;
-  ExpectError(LEAKYRELU_ERROR_MASK_OVERLAP, "mask");
-}
-
-TEST_F(FusedErrorsTest, MasksOverArrays) {
-  within_ = reinterpret_cast<uint8_t*>(x_numbers_.data());
-  ExpectError(LEAKYRELU_ERROR_MASK_OVERLAP, "mask");
-  within_ = reinterpret_cast<uint8_t*>(bias_numbers_.data());
-  ExpectError(LEAKYRELU_ERROR_MASK_OVERLAP, "mask");
-  within_ = bits_[1];
-  mask_ = reinterpret_cast<uint8_t*>(bias_numbers_.data());
-  ExpectError(LEAKYRELU_ERROR_MASK_OVERLAP, "mask");
-}
-
-TEST_F(FusedErrorsTest, BiasOverInputIsFine) {
-  bias_.data = x_numbers_.data();
-  EXPECT_EQ(Forward(), LEAKYRELU_OK);
-}
-
-TEST_F(FusedErrorsTest, NothingToDo) {
-  shape_[0] = 0;
-  mask_bytes_ = 0;
-  mask_ = within_ = nullptr;
-  x_.data = y_.data = nullptr;
-  EXPECT_EQ(Forward(), LEAKYRELU_OK);
-  fused_.dim = 5;
-  EXPECT_EQ(Forward(), LEAKYRELU_ERROR_DIM);
+TEST(FusedExecutorTest, ThatThrows) {
+  std::vector<float> x(1 << 20, -1.0f);
+  const int64_t shape[] = {1 << 20};
+  const leakyrelu_array array = {x.data(), LEAKYRELU_FLOAT32, 1, shape, nullptr};
+  const std::vector<uint8_t> mask(1 << 17);
+  const leakyrelu_fused fused = {nullptr, 0, 1.0, kInfinity};
+  const leakyrelu_executor executor = {nullptr, ThrowNumber, 2};
+  EXPECT_EQ(leakyrelu_fused_forward(&array, &array, &fused, 0.5, nullptr, nullptr, 0, &executor),
+            LEAKYRELU_ERROR_EXECUTOR_FAILED);
+  EXPECT_EQ(leakyrelu_fused_backward(&array, mask.data(), nullptr, mask.size(), &array, &fused, 0.5, &executor),
+            LEAKYRELU_ERROR_EXECUTOR_FAILED);
 }
 
 }  // namespace

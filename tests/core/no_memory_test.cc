@@ -3,8 +3,6 @@
 //
 // No GoogleTest, which needs memory itself.
 
-#include <atomic>
-#include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -13,57 +11,8 @@
 #include <limits>
 #include <new>
 
+#include "allocations.h"
 #include "leakyrelu/leakyrelu.h"
-
-namespace {
-
-std::atomic<bool> is_refused{false};
-
-}  // namespace
-
-void* operator new(size_t bytes) {
-  void* const memory = is_refused ? nullptr : std::malloc(bytes);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-void* operator new(size_t bytes, const std::nothrow_t& /*tag*/) noexcept {
-  return is_refused ? nullptr : std::malloc(bytes);
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
-
-// What the C library and the C++ one ask for by themselves. Sanitizers have functions of their own in these places.
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define LEAKYRELU_TESTS_OWN_MALLOC 0
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
-#define LEAKYRELU_TESTS_OWN_MALLOC 0
-#endif
-#if !defined(LEAKYRELU_TESTS_OWN_MALLOC)
-extern "C" {
-void* __libc_malloc(size_t bytes);
-void* __libc_calloc(size_t count, size_t bytes);
-void* __libc_realloc(void* memory, size_t bytes);
-void* __libc_memalign(size_t alignment, size_t bytes);
-
-static void* Refused() {
-  errno = ENOMEM;
-  return nullptr;
-}
-void* malloc(size_t bytes) { return is_refused ? Refused() : __libc_malloc(bytes); }
-void* calloc(size_t count, size_t bytes) { return is_refused ? Refused() : __libc_calloc(count, bytes); }
-void* realloc(void* memory, size_t bytes) { return is_refused ? Refused() : __libc_realloc(memory, bytes); }
-void* memalign(size_t alignment, size_t bytes) { return is_refused ? Refused() : __libc_memalign(alignment, bytes); }
-void* aligned_alloc(size_t alignment, size_t bytes) { return memalign(alignment, bytes); }
-int posix_memalign(void** memory, size_t alignment, size_t bytes) {
-  if (is_refused) return ENOMEM;
-  *memory = __libc_memalign(alignment, bytes);
-  return *memory != nullptr ? 0 : ENOMEM;
-}
-}
-#endif
 
 namespace {
 
@@ -210,7 +159,7 @@ void Buffers() {
 
 int main() {
   FillX();
-  is_refused = true;
+  allocations::Refuse(1, /*only_that=*/false);
   const leakyrelu_executor executor = {nullptr, RunOneByOne, 4};
   for (int64_t elements : {int64_t{24}, kMany}) Rows(elements, nullptr);
   Rows(kMany, &executor);
@@ -223,7 +172,7 @@ int main() {
   EXPECT(leakyrelu_set_num_threads(4) == LEAKYRELU_OK);
   Rows(kMany, nullptr);
   Buffers();
-  is_refused = false;
+  allocations::Allow();
   if (failures == 0) std::puts("no memory is needed");
   return failures == 0 ? 0 : 1;
 }

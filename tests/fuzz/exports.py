@@ -14,6 +14,7 @@ import mmap
 from typing import Any
 
 import numpy as np
+from capsules import Deleter, Integers, Managed, Tensor, Versioned, capsule, name_of
 from source import Source
 
 import leakyrelu
@@ -23,45 +24,6 @@ ARENA = mmap.mmap(-1, 4096)  # elements are in its first bytes
 BYTES = 1024
 ADDRESS = ctypes.addressof(ctypes.c_char.from_buffer(ARENA))
 FORMATS = {(2, 16, 1): np.float16, (2, 32, 1): np.float32, (2, 64, 1): np.float64}
-
-Deleter = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-Integers = ctypes.POINTER(ctypes.c_int64)
-
-
-class Tensor(ctypes.Structure):
-    _fields_ = (
-        ("data", ctypes.c_void_p),
-        ("device_type", ctypes.c_int32),
-        ("device_id", ctypes.c_int32),
-        ("ndim", ctypes.c_int32),
-        ("code", ctypes.c_uint8),
-        ("bits", ctypes.c_uint8),
-        ("lanes", ctypes.c_uint16),
-        ("shape", Integers),
-        ("strides", Integers),
-        ("byte_offset", ctypes.c_uint64),
-    )
-
-
-class Managed(ctypes.Structure):
-    _fields_ = (("tensor", Tensor), ("context", ctypes.c_void_p), ("deleter", Deleter))
-
-
-class Versioned(ctypes.Structure):
-    _fields_ = (
-        ("major", ctypes.c_uint32),
-        ("minor", ctypes.c_uint32),
-        ("context", ctypes.c_void_p),
-        ("deleter", Deleter),
-        ("flags", ctypes.c_uint64),
-        ("tensor", Tensor),
-    )
-
-
-_new = ctypes.pythonapi.PyCapsule_New
-_new.restype, _new.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
-_name = ctypes.pythonapi.PyCapsule_GetName
-_name.restype, _name.argtypes = ctypes.c_char_p, (ctypes.py_object,)
 
 
 class Exporter:
@@ -146,11 +108,11 @@ class Exporter:
             raise self.raises("asked for it")
         if not self.made or not self.reuses:
             managed = type(self.managed).from_buffer_copy(self.managed)
-            self.made.append((_new(ctypes.addressof(managed), self.name, None), managed))
+            self.made.append((capsule(managed, self.name), managed))
         return self.made[-1][0]
 
     def check_deleters(self) -> None:
-        taken = [ctypes.addressof(managed) for capsule, managed in self.made if _name(capsule) != self.name]
+        taken = [ctypes.addressof(managed) for made, managed in self.made if name_of(made) != self.name]
         assert sorted(self.deleted) == sorted(taken), f"{len(taken)} taken, {len(self.deleted)} deleted"
 
     def elements(self) -> list[int] | None:
@@ -169,8 +131,8 @@ class Exporter:
         if strides is None:
             strides = [math.prod(self.shape[i + 1 :]) for i in range(len(self.shape))]
         reach = sum((n - 1) * abs(s) for n, s in zip(self.shape, strides, strict=True)) * tensor.bits // 8
-        begin = ((tensor.data or 0) + tensor.byte_offset) % (1 << 64)
-        if count >= 1 << 63 or (count and (begin == 0 or reach >= 1 << 63)):
+        begin = (tensor.data or 0) + tensor.byte_offset
+        if count >= 1 << 63 or (count and (not tensor.data or begin >= 1 << 63 or reach >= 1 << 63)):
             return None
         if count > BYTES or max(self.shape, default=0) > BYTES:  # NumPy has bounds even where there is no element
             raise NotInArena

@@ -2,9 +2,11 @@
 
 import importlib
 import sys
+from pathlib import Path
 
 import atheris
 
+sys.path.append(str(Path(__file__).parents[1] / "shared"))
 name = sys.argv[1]
 sys.argv[:2] = [f"{sys.executable} {__file__} {name}"]  # what libFuzzer starts again for -merge=1
 with atheris.instrument_imports(include=[name, "leakyrelu", "numpy.lib"]):

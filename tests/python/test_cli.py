@@ -1,4 +1,4 @@
-"""The command line as a user meets it: processes, judged by files, exit status and stderr."""
+"""The command line as a user meets it: processes, judged by files, status and stderr. See also test_bad_calls.py."""
 
 from __future__ import annotations
 
@@ -426,18 +426,6 @@ def array(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("slope", ["1e39", "-1e300"])
-def test_apply_refuses_a_slope_beyond_float32(array: Path, slope: str) -> None:
-    with unchanged(array):
-        assert_fails(run("apply", "x.npy", "y.npy", "--negative-slope", slope, cwd=array), 1, "slope")
-
-
-def test_apply_refuses_such_a_slope_for_an_array_without_elements_too(array: Path) -> None:
-    np.save(array / "x.npy", np.empty(0, np.float16))
-    with unchanged(array):
-        assert_fails(run("apply", "x.npy", "y.npy", "--negative-slope", "1e39", cwd=array), 1, "slope")
-
-
 @pytest.mark.parametrize("source", ["missing.npy", "missing/x.npy", "x.npy/x.npy", "folder", "fifo", "/dev/null", ""])
 def test_apply_refuses_an_input_that_is_no_file(array: Path, source: str) -> None:
     (array / "folder").mkdir()
@@ -671,19 +659,6 @@ def test_plot_has_a_name_for_its_file(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["leakyrelu.png"]
 
 
-@pytest.mark.parametrize("name", ["plot", "plot.jpg", "plot.png.txt", ".png"])
-def test_plot_refuses_another_kind_of_file(tmp_path: Path, name: str) -> None:
-    with unchanged(tmp_path):
-        assert_fails(run("plot", name, cwd=tmp_path), 2, ".png or .svg", name)
-
-
-@pytest.mark.parametrize("slope", ["nan", "inf", "-inf"])
-def test_plot_refuses_a_slope_that_is_not_finite(tmp_path: Path, slope: str) -> None:
-    with unchanged(tmp_path):
-        result = run("plot", "--negative-slope", "0.1", "--negative-slope", slope, cwd=tmp_path)
-    assert_fails(result, 2, "finite")
-
-
 def test_plot_leaves_the_old_picture_when_it_cannot_write(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     (tmp_path / "plot.png").write_bytes(b"old")
@@ -902,29 +877,6 @@ def test_help_of_a_command_shows_an_example(command: str) -> None:
     result = run(command, "--help")
     assert_succeeds(result)
     assert re.search(rf"\n  Examples?.*:\n.*leakyrelu {command}", result.stdout), result.stdout
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["aply"],
-        ["--slope"],
-        ["apply"],
-        ["apply", "x.npy"],
-        ["apply", "x.npy", "y.npy", "z.npy"],
-        ["apply", "x.npy", "y.npy", "--slope", "1"],
-        ["apply", "x.npy", "y.npy", "--negative-slope"],
-        ["apply", "x.npy", "y.npy", "--negative-slope", "steep"],
-        ["plot", "--gradient=1"],
-        ["info", "all"],
-        ["bench", "--json"],
-        ["bench", "all"],
-    ],
-    ids=" ".join,
-)
-def test_wrong_usage_is_one_line_that_names_the_help(array: Path, arguments: list[str]) -> None:
-    with unchanged(array):
-        assert_fails(run(*arguments, cwd=array), 2, "(see leakyrelu", "--help)")
 
 
 def test_a_reader_that_went_away_is_no_news() -> None:

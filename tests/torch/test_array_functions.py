@@ -42,22 +42,3 @@ def test_mask_and_backward() -> None:
 def test_errors_are_torchs() -> None:
     with pytest.raises(NotImplementedError):
         leakyrelu.leaky_relu(torch.arange(3))
-
-
-@pytest.mark.parametrize(
-    ("out", "error", "message"),
-    [
-        (np.zeros(3, np.float32), TypeError, "out must be a tensor, as the input is, not ndarray"),
-        (torch.zeros(3, dtype=torch.float64), TypeError, r"out has dtype torch\.float64, the input has torch\.float32"),
-        (torch.zeros(2, 3), ValueError, r"out has shape torch\.Size\(\[2, 3\]\), the input has torch\.Size\(\[3\]\)"),
-    ],
-)
-def test_an_out_that_does_not_fit(out: object, error: type[Exception], message: str) -> None:
-    x = torch.ones(3)
-    with pytest.raises(error, match=message):
-        leakyrelu.leaky_relu(x, out=out)
-    with pytest.raises(error, match=message):
-        leakyrelu.leaky_relu_with_mask(x, out=out)
-    with pytest.raises(error, match=message):
-        leakyrelu.leaky_relu_backward(x, torch.zeros(1, dtype=torch.uint8), out=out)
-    assert not out.any()

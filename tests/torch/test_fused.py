@@ -270,13 +270,6 @@ def test_nvidia(shape: tuple[int, ...], act: str) -> None:
     assert_same(bias_act(x, b, 1, act, None, 2.0, 0.9, "ref"), nvidia(x, b, 1, act, None, 2.0, 0.9))
 
 
-def test_other_activations_are_refused() -> None:
-    with pytest.raises(ValueError, match="act must be one of 'linear', 'relu', 'lrelu', not 'swish'"):
-        bias_act(torch.ones(2, 2), act="swish")
-    with pytest.raises(ValueError, match="impl must be 'cuda' or 'ref', not 'cpu'"):
-        bias_act(torch.ones(2, 2), impl="cpu")
-
-
 class Composed(nn.Module):
     """A port's module, in plain torch."""
 
@@ -488,26 +481,7 @@ def test_opcheck() -> None:
         torch.library.opcheck(torch.ops.leakyrelu.fused_leaky_relu.default, arguments)
 
 
-# ---- Errors
-
-
-@pytest.mark.parametrize(
-    ("error", "message", "call"),
-    [
-        (RuntimeError, r"one dim of 3, as dim 1", lambda: fused_leaky_relu(torch.ones(2, 3), torch.ones(2))),
-        (RuntimeError, r"bias must have one dim", lambda: fused_leaky_relu(torch.ones(2, 3), torch.ones(1, 3))),
-        (RuntimeError, r"input has no dims", lambda: fused_leaky_relu(torch.tensor(1.0), torch.ones(1))),
-        (RuntimeError, r"clamp must be 0 or more", lambda: fused_leaky_relu(torch.ones(2, 3), clamp=-1.0)),
-        (RuntimeError, r"clamp must be 0 or more", lambda: fused_leaky_relu(torch.ones(2, 3), clamp=math.nan)),
-        (RuntimeError, r"floating-point dtype", lambda: fused_leaky_relu(torch.ones(2, 3, dtype=torch.int32))),
-        (IndexError, r"[Dd]imension out of range", lambda: fused_leaky_relu(torch.ones(2, 3), torch.ones(3), dim=2)),
-        (RuntimeError, r"same device", lambda: fused_leaky_relu(torch.ones(2, 3), torch.ones(3, device="meta"))),
-        (TypeError, r"positional", lambda: fused_leaky_relu(torch.ones(2, 3), None, 0.2, 1.0, 0.5)),
-    ],
-)  # fmt: skip
-def test_errors(error: type[Exception], message: str, call: Callable[[], object]) -> None:
-    with pytest.raises(error, match=message):
-        call()
+# ---- Errors: see also test_torch_bad_calls.py
 
 
 @by_dtype

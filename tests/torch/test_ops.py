@@ -165,33 +165,6 @@ def test_mask_is_the_caller_s_to_change_but_not_silently() -> None:
         y.sum().backward()
 
 
-def wrong_masks() -> dict[str, Tensor]:
-    return {
-        "two_dims": torch.zeros(2, 1, dtype=torch.uint8),
-        "0-d": torch.zeros((), dtype=torch.uint8),
-        "int8": torch.zeros(2, dtype=torch.int8),
-        "bool": torch.zeros(2, dtype=torch.bool),
-        "int64": torch.zeros(2, dtype=torch.int64),
-        "float": torch.zeros(2),
-        "like_the_gradient": torch.zeros(10, dtype=torch.bool),
-    }
-
-
-@pytest.mark.parametrize("kind", wrong_masks())
-def test_wrong_masks_are_refused(kind: str) -> None:
-    with pytest.raises(RuntimeError):
-        ops.leaky_relu_backward(torch.ones(10), wrong_masks()[kind], 0.3)
-
-
-@pytest.mark.parametrize("strided", [False, True], ids=["by the library", "composed of torch's"])
-@pytest.mark.parametrize("length", [0, 1, 3])
-def test_masks_of_another_length_are_refused(length: int, strided: bool) -> None:
-    mask = torch.zeros(length, 2, dtype=torch.uint8)[:, 0]
-    message = f"mask has {length} bytes; 10 elements need 2"
-    with pytest.raises(RuntimeError, match=message):
-        ops.leaky_relu_backward(torch.ones(10), mask if strided else mask.contiguous(), 0.3)
-
-
 def test_strided_mask() -> None:
     x, dy = torch.randn(50), torch.randn(50)
     mask = packed(x > 0)
