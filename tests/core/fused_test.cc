@@ -288,6 +288,13 @@ TEST_F(FusedErrorsTest, BiasOverInputIsFine) {
   EXPECT_EQ(Forward(), LEAKYRELU_OK);
 }
 
+TEST_F(FusedErrorsTest, BackwardIgnoresTheBias) {
+  bias_ = {reinterpret_cast<void*>(4), leakyrelu_dtype{}, -1, nullptr, nullptr};
+  fused_.dim = 9;
+  EXPECT_EQ(leakyrelu_fused_backward(&x_, mask_, within_, 2, &y_, &fused_, slope_, nullptr), LEAKYRELU_OK);
+  EXPECT_EQ(y_numbers_, std::vector<float>(12, 0.0f));
+}
+
 TEST_F(FusedErrorsTest, NothingToDo) {
   shape_[0] = 0;
   mask_bytes_ = 0;
