@@ -274,7 +274,8 @@ TEST(DriverSizeTest, MoreThanTheCacheHolds) {
   ASSERT_NE(memory, nullptr);
   const leakyrelu_executor executor = {nullptr, test_util::RunOnStdThreads, 2};
   const leakyrelu_array in = row(x.data(), &kElements);
-  for (float* y : {memory, memory + 1, x.data()}) {
+  auto* const misaligned = reinterpret_cast<float*>(reinterpret_cast<std::byte*>(memory) + 1);
+  for (float* y : {memory, memory + 1, misaligned, x.data()}) {
     std::vector<uint8_t> mask(expected_mask.size(), 0xA5);
     const leakyrelu_array out = row(y, &kElements);
     ASSERT_EQ(leakyrelu_forward(&in, &out, 0.01, mask.data(), mask.size(), &executor), LEAKYRELU_OK);
