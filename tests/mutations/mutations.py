@@ -874,7 +874,7 @@ ARRAYS = [
         "if (writable && !(is_writable && (can_tell || place.is_cupy())))",
         "if (writable && !is_writable)",
     ),
-    arrays(
+    of("bindings/array/array.cc", "tests/python/test_dlpack.py")(
         "arrays-next-dlpack",
         "a capsule of DLPack 2 is read as version 1",
         "if (versioned->major != nb::dlpack::major_version) {",
@@ -886,7 +886,7 @@ ARRAYS = [
         "  if (!PyArray_ISNBO(descriptor->byteorder)) return {};\n",
         "",
     ),
-    arrays(
+    of("bindings/array/array.cc", "tests/python/test_dlpack.py")(
         "arrays-mask-of-one-byte",
         "a mask of one byte must have a stride of 1",
         "if (strides_ != nullptr && strides_[0] != 1 && shape_[0] > 1) {",
