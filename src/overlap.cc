@@ -66,7 +66,6 @@ class Equation {
     const uint64_t to = std::min(term.bound, target / term.coefficient);
     for (uint64_t t = from; t <= to; ++t) {
       if (Search(i + 1, target - t * term.coefficient)) return true;
-      if (steps_ > kMaxOverlapSteps) return true;
     }
     return false;
   }

@@ -194,15 +194,13 @@ class Pool {
   static void WaitForWorkers(Call* call) {
     if (Spin([call] { return call->state.load(std::memory_order_acquire).inside == 0; })) return;
     State state;
-    while (true) {
-      const int32_t seen = call->wake_ups.load(std::memory_order_acquire);
-      const auto sleep = [](State* s) {
-        s->places = kCallerSleeps;
-        return s->inside > 0;
-      };
-      if (!Step(call, &state, sleep)) return;
-      call->wake_ups.wait(seen, std::memory_order_acquire);
-    }
+    const int32_t seen = call->wake_ups.load(std::memory_order_acquire);
+    const auto sleep = [](State* s) {
+      s->places = kCallerSleeps;
+      return s->inside > 0;
+    };
+    // One wake-up for each sleep: only the last worker out of a call whose caller sleeps gives one.
+    if (Step(call, &state, sleep)) call->wake_ups.wait(seen, std::memory_order_acquire);
   }
 
   alignas(64) std::atomic<int32_t> announced_{0};

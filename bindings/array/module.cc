@@ -135,12 +135,11 @@ nb::object LeakyReLUBackward(nb::handle grad, nb::handle mask, nb::handle negati
   Array input(grad, "grad", place, false);
   input.RequireInput();
   Array bits(mask, "mask", place, false);
-  bits.RequireMask();
   Array output = Array::Output(out, "out", place, input);
   const leakyrelu_array in = input.View();
   const leakyrelu_array dx = output.View();
   bits.View();
-  bits.RequireMask();  // still
+  bits.RequireMask();  // not before: opening the output may run code that changes the mask
   const auto mask_bytes = static_cast<size_t>(bits.elements());
   Compute(place, &input, mask_bytes, [&] {
     if constexpr (kHasCuda) {

@@ -120,6 +120,33 @@ TEST_P(DriverTest, RunsOfOneElementRepeated) {
   }
 }
 
+// A task that begins within a run needs the element less often in that run than in the next.
+TEST_P(DriverTest, RunsOfOneElementThatTasksCut) {
+  const DType dtype = GetParam();
+  const int64_t bytes = oracle::FormatOf(dtype).bytes;
+  constexpr int64_t kRows = 20;
+  constexpr int64_t kLength = 5000;
+  constexpr int64_t kStride = kLength + 8;
+  const leakyrelu_executor executor = {nullptr, test_util::RunOnStdThreads, 3};
+  for (uint64_t value : oracle::SpecialValues(dtype)) {
+    alignas(8) std::byte x[8];
+    test_util::Store(x, bytes, value);
+    std::vector<std::byte> y(static_cast<size_t>(kRows * kStride * bytes), test_util::kCanary);
+    const int64_t shape[] = {kRows, kLength};
+    const int64_t in_strides[] = {0, 0};
+    const int64_t out_strides[] = {kStride, 1};
+    const leakyrelu_array in = {x, test_util::ApiDType(dtype), 2, shape, in_strides};
+    const leakyrelu_array out = {y.data(), test_util::ApiDType(dtype), 2, shape, out_strides};
+    ASSERT_EQ(leakyrelu_forward(&in, &out, -0.2, nullptr, 0, &executor), LEAKYRELU_OK);
+    const uint64_t expected = oracle::Forward(dtype, value, -0.2);
+    for (int64_t i = 0; i < kRows * kLength; ++i) {
+      const int64_t element = i / kLength * kStride + i % kLength;
+      const uint64_t found = test_util::Load(&y[static_cast<size_t>(element * bytes)], bytes);
+      ASSERT_TRUE(oracle::Same(dtype, found, expected)) << "element " << i << " for " << value;
+    }
+  }
+}
+
 TEST_P(DriverTest, TasksInAnyOrder) {
   for (uint64_t seed = 0; seed < 24 / std::min(kThinning, 4); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
@@ -247,7 +274,8 @@ TEST(DriverSizeTest, MoreThanTheCacheHolds) {
   ASSERT_NE(memory, nullptr);
   const leakyrelu_executor executor = {nullptr, test_util::RunOnStdThreads, 2};
   const leakyrelu_array in = row(x.data(), &kElements);
-  for (float* y : {memory, memory + 1, x.data()}) {
+  auto* const misaligned = reinterpret_cast<float*>(reinterpret_cast<std::byte*>(memory) + 1);
+  for (float* y : {memory, memory + 1, misaligned, x.data()}) {
     std::vector<uint8_t> mask(expected_mask.size(), 0xA5);
     const leakyrelu_array out = row(y, &kElements);
     ASSERT_EQ(leakyrelu_forward(&in, &out, 0.01, mask.data(), mask.size(), &executor), LEAKYRELU_OK);

@@ -94,39 +94,37 @@ TEST_P(FusedTest, IsLeakyReluWithoutTheRest) {
   }
 }
 
-// Beyond the cache, with streaming stores, it is what it is row by row, which no cache is too small for.
-TEST(FusedLargeTest, IsWhatItsRowsAre) {
-  constexpr int64_t kRows = 9 << 10;
-  constexpr int64_t kColumns = 1031;
-  std::vector<float> x(static_cast<size_t>(kRows * kColumns));
+// An array is what it is row by row.
+void ExpectWhatItsRowsAre(int64_t rows, int64_t columns, const leakyrelu_executor* executor) {
+  std::vector<float> x(static_cast<size_t>(rows * columns));
   for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i * 7919 % 1009) - 504.0f;
-  std::vector<float> bias(static_cast<size_t>(kRows));
+  std::vector<float> bias(static_cast<size_t>(rows));
   for (size_t i = 0; i < bias.size(); ++i) bias[i] = static_cast<float>(i % 97) - 48.0f;
   for (const int32_t dim : {0, 1}) {
     SCOPED_TRACE("dim " + std::to_string(dim));
     std::vector<float> y(x.size());
-    std::vector<float> row(static_cast<size_t>(kColumns));
-    std::vector<uint8_t> mask(leakyrelu_mask_bytes(kRows * kColumns));
+    std::vector<float> row(static_cast<size_t>(columns));
+    std::vector<uint8_t> mask(leakyrelu_mask_bytes(rows * columns));
     std::vector<uint8_t> within(mask.size());
-    const int64_t shape[] = {kRows, kColumns};
+    const int64_t shape[] = {rows, columns};
     const leakyrelu_array x_api = {x.data(), LEAKYRELU_FLOAT32, 2, shape, nullptr};
     const leakyrelu_array y_api = {y.data(), LEAKYRELU_FLOAT32, 2, shape, nullptr};
     const leakyrelu_array bias_api = {bias.data(), LEAKYRELU_FLOAT32, 1, shape + dim, nullptr};
     const leakyrelu_fused fused = {&bias_api, dim, std::sqrt(2.0), 300.0};
-    ASSERT_EQ(leakyrelu_fused_forward(&x_api, &y_api, &fused, 0.2, mask.data(), within.data(), mask.size(), nullptr),
+    ASSERT_EQ(leakyrelu_fused_forward(&x_api, &y_api, &fused, 0.2, mask.data(), within.data(), mask.size(), executor),
               LEAKYRELU_OK);
-    for (int64_t r = 0; r < kRows; ++r) {
-      const int64_t row_shape[] = {1, kColumns};
-      const leakyrelu_array in = {x.data() + r * kColumns, LEAKYRELU_FLOAT32, 2, row_shape, nullptr};
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t row_shape[] = {1, columns};
+      const leakyrelu_array in = {x.data() + r * columns, LEAKYRELU_FLOAT32, 2, row_shape, nullptr};
       const leakyrelu_array out = {row.data(), LEAKYRELU_FLOAT32, 2, row_shape, nullptr};
       const leakyrelu_array of_row = {bias.data() + (dim == 0 ? r : 0), LEAKYRELU_FLOAT32, 1, row_shape + dim, nullptr};
       const leakyrelu_fused fused_row = {&of_row, dim, std::sqrt(2.0), 300.0};
       ASSERT_EQ(leakyrelu_fused_forward(&in, &out, &fused_row, 0.2, nullptr, nullptr, 0, nullptr), LEAKYRELU_OK);
-      ASSERT_TRUE(std::equal(row.begin(), row.end(), y.begin() + r * kColumns)) << "row " << r;
+      ASSERT_TRUE(std::equal(row.begin(), row.end(), y.begin() + r * columns)) << "row " << r;
     }
     std::vector<uint8_t> expected(mask.size());
     std::vector<uint8_t> expected_within(mask.size());
-    for (int64_t i = 0; i < kRows * kColumns; ++i) {
+    for (int64_t i = 0; i < rows * columns; ++i) {
       const float result = y[static_cast<size_t>(i)];
       if (result > 0) test_util::SetMaskBit(&expected, i);
       if (std::fabs(result) < 300.0f) test_util::SetMaskBit(&expected_within, i);
@@ -134,6 +132,15 @@ TEST(FusedLargeTest, IsWhatItsRowsAre) {
     EXPECT_EQ(mask, expected);
     EXPECT_EQ(within, expected_within);
   }
+}
+
+// Beyond the cache, with streaming stores; no cache is too small for a row.
+TEST(FusedLargeTest, IsWhatItsRowsAre) { ExpectWhatItsRowsAre(9 << 10, 1031, nullptr); }
+
+// More biases than are gathered at once, for tasks that begin within the run of one.
+TEST(FusedLargeTest, ManyBiases) {
+  const leakyrelu_executor executor = {nullptr, test_util::RunBackwards, 5};
+  ExpectWhatItsRowsAre(30'000, 5, &executor);
 }
 
 INSTANTIATE_TEST_SUITE_P(AllDTypes, FusedTest, testing::ValuesIn(oracle::kDTypes),
@@ -311,6 +318,13 @@ TEST(FusedRightTest, BiasOverInput) {
   FusedCall call;
   call.bias.data = call.x_numbers.data();
   EXPECT_EQ(call.Forward(), LEAKYRELU_OK);
+}
+
+TEST(FusedRightTest, BackwardIgnoresTheBias) {
+  FusedCall call;
+  call.bias = {reinterpret_cast<void*>(4), leakyrelu_dtype{}, -1, nullptr, nullptr};
+  call.fused.dim = 9;
+  EXPECT_EQ(call.Backward(), LEAKYRELU_OK);
 }
 
 TEST(FusedRightTest, NothingToDo) {

@@ -107,6 +107,15 @@ TEST_F(MemoryTest, TheSmallestThatFits) {
   leakyrelu_free(small);
 }
 
+TEST_F(MemoryTest, OfEqualsTheOneFreedLast) {
+  void* first = leakyrelu_alloc(4 * kMiB);
+  void* last = leakyrelu_alloc(4 * kMiB);
+  leakyrelu_free(first);
+  leakyrelu_free(last);
+  EXPECT_EQ(leakyrelu_alloc(4 * kMiB), last);
+  leakyrelu_free(last);
+}
+
 // ---- How much is kept
 
 TEST_F(MemoryTest, NeverMoreThanWasInUseAtOnce) {

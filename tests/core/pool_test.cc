@@ -64,6 +64,9 @@ TEST(PoolTest, DoesEachTaskOnce) {
   EXPECT_TRUE(DoesEachOnce({kThreads, UINT16_MAX}));
 }
 
+// leakyrelu_own_threads takes any number.
+TEST(PoolTest, MoreTasksThanACallOfThePoolCounts) { EXPECT_TRUE(DoesEachOnce({kThreads, 70'000})); }
+
 TEST(PoolTest, MoreCallersThanCalls) {
   std::vector<std::thread> callers;
   std::atomic<int> wrong{0};

@@ -41,6 +41,12 @@ int StatusOfForked(Function function) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+// Threads of this process, as the kernel counts them.
+int CountThreads() {
+  const std::filesystem::directory_iterator threads("/proc/self/task");
+  return static_cast<int>(std::distance(begin(threads), end(threads)));
+}
+
 int ChildComputes() { return ComputesRightly(kLarge, 0.5f, nullptr) ? 0 : 1; }
 
 // ---- fork()
@@ -71,6 +77,10 @@ TEST_F(ForkTest, ChildComputesInSeveralThreads) {
   EXPECT_EQ(StatusOfForked([] { return ComputesRightlyConcurrently(nullptr) ? 0 : 1; }), 0);
 }
 
+TEST_F(ForkTest, ChildStartsThreadsOfItsOwn) {
+  EXPECT_EQ(StatusOfForked([] { return ChildComputes() == 0 ? CountThreads() : 255; }), 4);
+}
+
 TEST_F(ForkTest, GrandchildComputes) {
   EXPECT_EQ(StatusOfForked([] { return ChildComputes() != 0 ? 1 : StatusOfForked(ChildComputes); }), 0);
 }
@@ -89,12 +99,6 @@ TEST_F(ForkTest, ChildOfAnotherThreadComputes) {
 }
 
 // ---- In a process of its own
-
-// Threads of this process, as the kernel counts them.
-int CountThreads() {
-  const std::filesystem::directory_iterator threads("/proc/self/task");
-  return static_cast<int>(std::distance(begin(threads), end(threads)));
-}
 
 int CountProcessors() {
   cpu_set_t processors;

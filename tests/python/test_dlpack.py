@@ -352,6 +352,24 @@ def test_a_capsule_that_comes_twice() -> None:
         assert again.deleted == again.given == 1
 
 
+def test_the_stride_of_one_byte_does_not_matter() -> None:
+    """A library may leave any stride to an extent of 1."""
+    stride = ctypes.c_int64(9)
+
+    class Strided(Exporter):
+        def __dlpack__(self, **options: Any) -> Any:
+            capsule = super().__dlpack__(**options)
+            strides = ctypes.c_void_p.from_address(address(capsule, b"dltensor_versioned") + 64)
+            strides.value = ctypes.addressof(stride)
+            return capsule
+
+    address = ctypes.pythonapi.PyCapsule_GetPointer
+    address.restype, address.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+    mask = Strided(np.array([0b10], np.uint8))
+    y = leakyrelu.leaky_relu_backward(np.array([-2.0, 4.0], np.float32), mask, 0.5)
+    assert_same(y, np.array([-1.0, 4.0], np.float32))
+
+
 def test_arrays_that_change_while_others_are_asked() -> None:
     """NumPy's x is not read with the shape that it had before its output's __dlpack__ ran."""
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from tensor_cases import assert_same, four_operations
 from torch import Tensor, nn
 
+from leakyrelu._saved_bytes import recorded
 from leakyrelu.torch import FusedLeakyReLU, bias_act, fused_leaky_relu
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -167,6 +168,15 @@ def test_backward_twice_is_an_error() -> None:
     y.backward()
     with pytest.raises(RuntimeError, match="backward through the graph a second time"):
         y.backward()
+
+
+def test_backward_releases_the_bits() -> None:
+    x = torch.randn(2, 64, requires_grad=True)
+    with recorded() as saved:
+        y = fused_leaky_relu(x, clamp=1.0)
+    assert saved.bytes() == x.numel() // 4
+    y.sum().backward()
+    assert saved.bytes() == 0, "while y still has its node"
 
 
 # ---- Gradients of gradients
