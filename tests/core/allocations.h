@@ -38,8 +38,6 @@ inline bool IsRefused() {
   return number >= first_refused && number <= last_refused;
 }
 
-}  // namespace allocations
-
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define LEAKYRELU_TESTS_FOREIGN_MALLOC 1
@@ -48,6 +46,14 @@ inline bool IsRefused() {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
 #define LEAKYRELU_TESTS_FOREIGN_MALLOC 1
 #endif
+#if defined(LEAKYRELU_TESTS_FOREIGN_MALLOC)
+inline constexpr bool kCountsMalloc = false;
+#else
+inline constexpr bool kCountsMalloc = true;
+#endif
+
+}  // namespace allocations
+
 #if defined(LEAKYRELU_TESTS_FOREIGN_MALLOC)
 
 void* operator new(size_t bytes) {

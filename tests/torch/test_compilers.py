@@ -273,10 +273,11 @@ def test_exported_program_can_be_saved_and_loaded() -> None:
     torch.testing.assert_close(torch.export.load(file).module()(data()), model()(data()))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="AOTInductor needs g++")
 def test_aot_inductor(tmp_path) -> None:
     program = torch.export.export(model(LeakyReLU), (data(),))
-    package = torch._inductor.aoti_compile_and_package(program, package_path=tmp_path / "model.pt2")
+    package = torch._inductor.aoti_compile_and_package(program, package_path=str(tmp_path / "model.pt2"))
     torch.testing.assert_close(torch._inductor.aoti_load_package(package)(data()), model()(data()))
 
 

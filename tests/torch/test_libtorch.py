@@ -23,6 +23,7 @@ def run(*command: str | Path) -> str:
 PROBE = "cmake_minimum_required(VERSION 3.25)\nproject(probe CXX)\nfind_package(Torch REQUIRED)\n"
 
 
+@pytest.mark.slow  # compiles the library anew, and torch's headers
 def test_example(tmp_path: Path) -> None:
     torch_prefix = torch.utils.cmake_prefix_path
     if torch.version.cuda is not None:
