@@ -109,13 +109,14 @@ HWY_INLINE FusedBits FusedForwardBlock(const T* in, Biases<T> bias, T* out, Wide
     const auto b = bias.vary ? hn::LoadU(d, bias.from + i) : first;
     auto positive = hn::MaskFromVec(hn::Zero(masks));
     auto within = positive;
-    const auto y = L::InWide(hn::LoadU(d, in + i), b, &positive, &within,
-                             [&](WideV<L> wide_x, WideV<L> wide_bias, auto* wide_positive, auto* wide_within) HWY_ATTR {
-                               WideV<L> v = FusedFormula(Wide(), wide_x, wide_bias, slope, scale, wide_positive);
-                               if constexpr (kept == Kept::kPositiveAndWithin) *wide_within = Wide::IsWithin(v, limit);
-                               if constexpr (kept != Kept::kPositive) v = Wide::Clamp(v, limit);
-                               return v;
-                             });
+    const auto y = L::InWide(
+        hn::LoadU(d, in + i), b, &positive, &within,
+        [&](WideV<L> wide_x, WideV<L> wide_bias, auto* wide_positive, [[maybe_unused]] auto* wide_within) HWY_ATTR {
+          WideV<L> v = FusedFormula(Wide(), wide_x, wide_bias, slope, scale, wide_positive);
+          if constexpr (kept == Kept::kPositiveAndWithin) *wide_within = Wide::IsWithin(v, limit);
+          if constexpr (kept != Kept::kPositive) v = Wide::Clamp(v, limit);
+          return v;
+        });
     if constexpr (kept != Kept::kNone) bits.positive |= MaskBits(masks, positive) << i;
     if constexpr (kept == Kept::kPositiveAndWithin) bits.within |= MaskBits(masks, within) << i;
     hn::StoreU(y, d, out + i);
@@ -134,11 +135,12 @@ HWY_INLINE void FusedBackwardBlock(const T* in, T* out, FusedBits bits, WideV<L>
     auto positive = lanes(bits.positive >> i);
     auto within = lanes(bits.within >> i);
     const auto dy = hn::LoadU(d, in + i);
-    const auto dx = L::InWide(dy, dy, &positive, &within,
-                              [&](WideV<L> v, WideV<L> /*bias*/, auto* wide_positive, auto* wide_within) HWY_ATTR {
-                                if constexpr (kept == Kept::kPositiveAndWithin) v = hn::IfThenElseZero(*wide_within, v);
-                                return FusedGradient(typename L::Wide(), v, *wide_positive, slope, scale);
-                              });
+    const auto dx =
+        L::InWide(dy, dy, &positive, &within,
+                  [&](WideV<L> v, WideV<L> /*bias*/, auto* wide_positive, [[maybe_unused]] auto* wide_within) HWY_ATTR {
+                    if constexpr (kept == Kept::kPositiveAndWithin) v = hn::IfThenElseZero(*wide_within, v);
+                    return FusedGradient(typename L::Wide(), v, *wide_positive, slope, scale);
+                  });
     hn::StoreU(dx, d, out + i);
   }
 }
