@@ -11,11 +11,13 @@
 #include <limits>
 #include <new>
 
+#include "sanitizers.h"
+
 namespace allocations {
 
 inline constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 
-inline std::atomic<int64_t> asked{0};               // requests since RefuseFrom or RefuseOnly
+inline std::atomic<int64_t> asked{0};               // requests since Refuse
 inline std::atomic<int64_t> first_refused{kNever};  // of these
 inline std::atomic<int64_t> last_refused{kNever};
 inline std::atomic<int64_t> live{0};  // given and not given back
@@ -38,15 +40,8 @@ inline bool IsRefused() {
   return number >= first_refused && number <= last_refused;
 }
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#if defined(LEAKYRELU_TESTS_ASAN) || defined(LEAKYRELU_TESTS_TSAN) || !defined(__GLIBC__)
 #define LEAKYRELU_TESTS_FOREIGN_MALLOC 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
-#define LEAKYRELU_TESTS_FOREIGN_MALLOC 1
-#endif
-#if defined(LEAKYRELU_TESTS_FOREIGN_MALLOC)
 inline constexpr bool kCountsMalloc = false;
 #else
 inline constexpr bool kCountsMalloc = true;

@@ -18,23 +18,9 @@
 #include "leakyrelu/leakyrelu.h"
 #include "oracle.h"
 #include "pages.h"
+#include "sanitizers.h"
 
 namespace test_util {
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define LEAKYRELU_TESTS_ASAN 1
-#endif
-#if __has_feature(thread_sanitizer)
-#define LEAKYRELU_TESTS_TSAN 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-#define LEAKYRELU_TESTS_ASAN 1
-#endif
-#if defined(__SANITIZE_THREAD__)
-#define LEAKYRELU_TESTS_TSAN 1
-#endif
 
 #if defined(LEAKYRELU_TESTS_TSAN)
 inline constexpr bool kThreadSanitizer = true;
