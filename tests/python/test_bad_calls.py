@@ -3,12 +3,12 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import pytest
+from bad_calls import Table
 from numpy.lib.stride_tricks import as_strided
 
 import leakyrelu
@@ -85,14 +85,16 @@ PAIRS = np.zeros(4, [("a", "f4"), ("b", "u1")])
 NONE = np.zeros((2, 0), np.float32)
 FAR = as_strided(X, (3,), (1 << 62,))
 
-Row = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], type[BaseException], str]
-ROWS: list[Row] = []
+
+def memory_of(value: Any) -> bytes:
+    """All bytes of the memory that an array lies in."""
+    while getattr(value, "base", None) is not None:
+        value = value.base
+    return value.tobytes() if isinstance(value, np.ndarray) else b""
 
 
-def row(
-    error: type[BaseException], message: str, function: Callable[..., Any], *arguments: Any, **keywords: Any
-) -> None:
-    ROWS.append((function, arguments, keywords, error, message))
+TABLE = Table(memory_of, lambda: (leakyrelu.get_num_threads(), leakyrelu.memory_stats()["limit"]))
+row = TABLE.row
 
 
 # ---- What is no array, or none that can be computed on
@@ -270,30 +272,9 @@ row(TypeError, "empty_cache() takes 0 positional arguments but 1 was given", lea
 row(TypeError, "memory_stats() takes 0 positional arguments but 1 was given", leakyrelu.memory_stats, 1)
 
 
-def name_of(number: int) -> str:
-    function, arguments, keywords, *_ = ROWS[number]
-    name = getattr(function, "__qualname__", type(function).__name__)
-    return f"{number}-{name}-{'-'.join([type(a).__name__ for a in arguments] + list(keywords))}"
-
-
-def memory_of(value: Any) -> bytes:
-    """All bytes of the memory that an array lies in."""
-    while getattr(value, "base", None) is not None:
-        value = value.base
-    return value.tobytes() if isinstance(value, np.ndarray) else b""
-
-
-@pytest.mark.parametrize("number", range(len(ROWS)), ids=name_of)
+@pytest.mark.parametrize("number", range(len(TABLE)), ids=TABLE.name_of)
 def test_bad_call(number: int) -> None:
-    function, arguments, keywords, error, message = ROWS[number]
-    given = [*arguments, *keywords.values()]
-    state = (leakyrelu.get_num_threads(), leakyrelu.memory_stats()["limit"])
-    before = [memory_of(value) for value in given]
-    with pytest.raises(error) as raised:
-        function(*arguments, **keywords)
-    assert (type(raised.value), str(raised.value)) == (error, message)
-    assert [memory_of(value) for value in given] == before, "the failed call wrote something"
-    assert (leakyrelu.get_num_threads(), leakyrelu.memory_stats()["limit"]) == state
+    TABLE.check(number)
 
 
 @pytest.mark.parametrize("elements", [2**45, 2**61 - 1])

@@ -5,7 +5,6 @@ What torch's own function says, ours says too: see test_arguments.py. Here is wh
 
 import math
 import re
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from bad_calls import Table
 from torch import Tensor, nn
 
 import leakyrelu
@@ -66,14 +66,18 @@ IMAGES, BIASES = torch.ones(2, 3), torch.ones(3)
 LEAVES = torch.ones(3, requires_grad=True)
 WITHOUT = ModuleType("without")
 
-Row = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], type[BaseException], str]
-ROWS: list[Row] = []
+
+def state_of(value: Any) -> Any:
+    """All bytes of the memory that a tensor or an array lies in, and how often it has been changed."""
+    if isinstance(value, np.ndarray):
+        return value.tobytes()
+    if isinstance(value, Tensor) and not value.is_meta:
+        return bytes(value.untyped_storage()), value._version
+    return None
 
 
-def row(
-    error: type[BaseException], message: str, function: Callable[..., Any], *arguments: Any, **keywords: Any
-) -> None:
-    ROWS.append((function, arguments, keywords, error, message))
+TABLE = Table(state_of, lambda: (F.leaky_relu, F.leaky_relu_))
+row = TABLE.row
 
 
 # ---- LeakyReLU
@@ -215,32 +219,9 @@ for function in (patch, lambda also: patched(also).__enter__()):
 row(RuntimeError, "unpatch() without a patch() before it", unpatch)
 
 
-def name_of(number: int) -> str:
-    function, arguments, keywords, *_ = ROWS[number]
-    name = getattr(function, "__name__", type(function).__name__)
-    return f"{number}-{name}-{'-'.join([type(a).__name__ for a in arguments] + list(keywords))}"
-
-
-def state_of(value: Any) -> Any:
-    """All bytes of the memory that a tensor or an array lies in, and how often it has been changed."""
-    if isinstance(value, np.ndarray):
-        return value.tobytes()
-    if isinstance(value, Tensor) and not value.is_meta:
-        return bytes(value.untyped_storage()), value._version
-    return None
-
-
-@pytest.mark.parametrize("number", range(len(ROWS)), ids=name_of)
+@pytest.mark.parametrize("number", range(len(TABLE)), ids=TABLE.name_of)
 def test_bad_call(number: int) -> None:
-    function, arguments, keywords, error, message = ROWS[number]
-    given = [*arguments, *keywords.values()]
-    before = [state_of(value) for value in given]
-    functions = (F.leaky_relu, F.leaky_relu_)
-    with pytest.raises(error) as raised:
-        function(*arguments, **keywords)
-    assert (type(raised.value), str(raised.value)) == (error, message)
-    assert [state_of(value) for value in given] == before, "the failed call wrote something"
-    assert (F.leaky_relu, F.leaky_relu_) == functions
+    TABLE.check(number)
 
 
 CANNOT_BE = [None, "0.5", [0.5], 1j, object()]
