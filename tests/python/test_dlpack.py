@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from array_cases import assert_same, select, specials
-from capsules import Deleter, Destructor, Managed, Versioned, capsule, has_name
+from capsules import Deleter, Destructor, Managed, Versioned, capsule, has_name, held_by
 
 import leakyrelu
 from leakyrelu import _core
@@ -359,12 +359,9 @@ def test_the_stride_of_one_byte_does_not_matter() -> None:
     class Strided(Exporter):
         def __dlpack__(self, **options: Any) -> Any:
             capsule = super().__dlpack__(**options)
-            strides = ctypes.c_void_p.from_address(address(capsule, b"dltensor_versioned") + 64)
-            strides.value = ctypes.addressof(stride)
+            held_by(capsule).tensor.strides = ctypes.pointer(stride)
             return capsule
 
-    address = ctypes.pythonapi.PyCapsule_GetPointer
-    address.restype, address.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
     mask = Strided(np.array([0b10], np.uint8))
     y = leakyrelu.leaky_relu_backward(np.array([-2.0, 4.0], np.float32), mask, 0.5)
     assert_same(y, np.array([-1.0, 4.0], np.float32))

@@ -9,6 +9,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 from array_cases import bits, select, specials
+from capsules import Exporter
 from refused import Case, sweep
 
 import leakyrelu
@@ -16,19 +17,6 @@ from leakyrelu import _core
 
 SLOPE = 0.25
 NO_ACCESS = "x does not give access to its memory by DLPack: "  # and the reason, unless CPython has lost it
-
-
-class Exporter:
-    """An array of a library whose arrays come and go by DLPack alone."""
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array
-
-    def __dlpack__(self, **options: Any) -> Any:
-        return self.array.__dlpack__(**options)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)
 
 
 def same(actual: Any, expected: np.ndarray) -> bool:

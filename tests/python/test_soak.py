@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from capsules import Exporter
 from soaking import LARGE, MOST_GROWTH, SMALL, assert_nothing_left, growth, in_own_process
 
 import leakyrelu
@@ -11,19 +12,6 @@ import leakyrelu
 pytestmark = pytest.mark.slow
 
 WAYS = ("fresh", "out", "inplace", "with_mask", "backward", "dlpack")
-
-
-class Exporter:
-    """An array of a library whose arrays come and go by DLPack alone."""
-
-    def __init__(self, x: np.ndarray) -> None:
-        self._x = x
-
-    def __dlpack__(self, **options: object) -> object:
-        return self._x.__dlpack__(**options)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return self._x.__dlpack_device__()
 
 
 def call_of(way: str, elements: int) -> Callable[[], np.ndarray]:

@@ -43,6 +43,8 @@ _new = ctypes.pythonapi.PyCapsule_New
 _new.restype, _new.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
 _name = ctypes.pythonapi.PyCapsule_GetName
 _name.restype, _name.argtypes = ctypes.c_char_p, (ctypes.py_object,)
+_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+_pointer.restype, _pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
 _is_valid = ctypes.pythonapi.PyCapsule_IsValid
 _is_valid.restype, _is_valid.argtypes = ctypes.c_int, (ctypes.c_void_p, ctypes.c_char_p)
 
@@ -57,6 +59,26 @@ def name_of(capsule: Any) -> bytes:
     return found
 
 
+def held_by(capsule: Any) -> Managed | Versioned:
+    """What a capsule that has not been used holds."""
+    name = name_of(capsule)
+    holder = Versioned if name == b"dltensor_versioned" else Managed
+    return holder.from_address(_pointer(capsule, name))
+
+
 def has_name(address: int, name: bytes) -> bool:
     """Whether the capsule at that address has it."""
     return bool(_is_valid(address, name))
+
+
+class Exporter:
+    """An array of a library whose arrays come and go by DLPack alone."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)

@@ -12,44 +12,10 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+from capsules import Versioned, held_by
 from cuda_card import Memory, process
 
-_VERSIONED, _UNVERSIONED = b"dltensor_versioned", b"dltensor"
 _READ_ONLY = 1
-_api = ctypes.pythonapi
-_api.PyCapsule_GetPointer.restype = ctypes.c_void_p
-_api.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
-_api.PyCapsule_IsValid.argtypes = [ctypes.py_object, ctypes.c_char_p]
-
-
-class _Tensor(ctypes.Structure):  # DLPack's DLTensor, as far as it is changed
-    _fields_ = [
-        ("data", ctypes.c_void_p),
-        ("device_type", ctypes.c_int32),
-        ("device", ctypes.c_int32),
-        ("ndim", ctypes.c_int32),
-        ("code", ctypes.c_uint8),
-        ("bits", ctypes.c_uint8),
-        ("lanes", ctypes.c_uint16),
-    ]
-
-
-class _Versioned(ctypes.Structure):
-    _fields_ = [
-        ("major", ctypes.c_uint32),
-        ("minor", ctypes.c_uint32),
-        ("context", ctypes.c_void_p),
-        ("deleter", ctypes.c_void_p),
-        ("flags", ctypes.c_uint64),
-        ("tensor", _Tensor),
-    ]
-
-
-def _tensor_of(capsule: object) -> _Tensor:
-    if _api.PyCapsule_IsValid(capsule, _VERSIONED):
-        versioned = _Versioned.from_address(_api.PyCapsule_GetPointer(capsule, _VERSIONED))
-        return versioned.tensor
-    return _Tensor.from_address(_api.PyCapsule_GetPointer(capsule, _UNVERSIONED))
 
 
 def on_device(array: np.ndarray[Any, Any], device: int) -> np.ndarray[Any, Any]:
@@ -79,12 +45,12 @@ class Array:
         is_bfloat16 = self.host.dtype == ml_dtypes.bfloat16
         host = self.host.view(np.uint16) if is_bfloat16 else self.host
         capsule = host.__dlpack__(max_version=max_version)
-        tensor = _tensor_of(capsule)
-        tensor.device_type, tensor.device = self.where
+        held = held_by(capsule)
+        held.tensor.device_type, held.tensor.device_id = self.where
         if is_bfloat16:
-            tensor.code = self.BFLOAT16
-        if max_version is not None and not self.writable:
-            _Versioned.from_address(_api.PyCapsule_GetPointer(capsule, _VERSIONED)).flags |= _READ_ONLY
+            held.tensor.code = self.BFLOAT16
+        if isinstance(held, Versioned) and not self.writable:
+            held.flags |= _READ_ONLY
         return capsule
 
     def __array_namespace__(self) -> types.SimpleNamespace:
@@ -96,9 +62,9 @@ def from_dlpack(exporter: Any) -> Array:
     device_type, device = exporter.__dlpack_device__()
     assert device_type == Array.CUDA
     capsule = exporter.__dlpack__(stream=3, max_version=(1, 0))
-    tensor = _tensor_of(capsule)
-    assert (tensor.device_type, tensor.device) == (device_type, device)
-    tensor.device_type, tensor.device = Array.CPU, 0
+    tensor = held_by(capsule).tensor
+    assert (tensor.device_type, tensor.device_id) == (device_type, device)
+    tensor.device_type, tensor.device_id = Array.CPU, 0
     is_bfloat16 = tensor.code == Array.BFLOAT16
     if is_bfloat16:
         tensor.code = Array.UINT
