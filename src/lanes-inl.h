@@ -5,8 +5,7 @@
 //
 // And for the fused operation Wide, the lanes of float32 or float64 in which it is computed, StepD and MaskD, the tags
 // of the elements of one step and of their masks, and
-//   InWide(x, bias, &positive, &within, f)  f(x, bias, &positive, &within) of the elements as wide lanes, once or in
-//   parts
+//   InWide(x, bias, &positive, &within, f)  f of the same four in wide lanes, once or in parts
 //
 // Like formula.h without include guard and namespace: kernels.cc includes it once for each instruction set.
 

@@ -25,14 +25,17 @@ namespace nb = nanobind;
 namespace leakyrelu::arrays {
 namespace {
 
+[[noreturn]] void RefuseSlope(nb::handle value) {
+  Raise(PyExc_TypeError, "negative_slope must be a number, not %U", TypeName(value).ptr());
+}
+
 double ToSlope(nb::handle value) {
   if (PyFloat_CheckExact(value.ptr())) return PyFloat_AsDouble(value.ptr());
   if (PyBool_Check(value.ptr()) || IsNumpyBool(value)) {  // nearly always inplace=True in the wrong place
     const nb::object text = Text(value);
     Raise(PyExc_TypeError, "negative_slope must be a number, not %U; did you mean inplace=%U?", text.ptr(), text.ptr());
   }
-  const auto refuse = [&] { Raise(PyExc_TypeError, "negative_slope must be a number, not %U", TypeName(value).ptr()); };
-  if (IsNumpyComplex(value)) refuse();  // NumPy would drop the imaginary part
+  if (IsNumpyComplex(value)) RefuseSlope(value);  // NumPy would drop the imaginary part
   try {
     return Number([&] { return PyFloat_AsDouble(value.ptr()); });
   } catch (const nb::python_error& error) {
@@ -41,8 +44,7 @@ double ToSlope(nb::handle value) {
             "negative_slope is too large for float64; it must be at most 1.7976931348623157e308 in magnitude");
     }
     if (!error.matches(PyExc_TypeError) && !error.matches(PyExc_ValueError)) throw;
-    refuse();
-    throw;
+    RefuseSlope(value);
   }
 }
 
