@@ -284,7 +284,9 @@ void Array::Allocate(const Place& place, PyObject* descriptor, const int64_t* st
   }
   npy_intp byte_strides[kMaxDims];
   if (strides != nullptr) {
-    std::transform(strides, strides + ndim_, byte_strides, [&](int64_t stride) { return stride * item_size; });
+    std::transform(strides, strides + ndim_, shape_, byte_strides, [&](int64_t stride, int64_t extent) {
+      return extent == 1 ? item_size : stride * item_size;  // for an extent of 1 it may be any, too long in bytes too
+    });
   }
   constexpr int64_t kNeverLarge = 1 << 20;  // spares the question
   void* data = nullptr;                     // NumPy's

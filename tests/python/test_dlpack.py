@@ -289,6 +289,12 @@ def test_what_a_capsule_may_say(truth: str) -> None:
     assert_deleted([x, out])
 
 
+def test_a_stride_of_one_element_is_not_passed_on() -> None:
+    """It may be one that no number of bytes is."""
+    x = Forged(X[:1], said(shape=integers(1), strides=integers(-(2**63))))
+    assert leakyrelu.leaky_relu(x, 0.5).strides == (4,)
+
+
 def test_jax_with_several_cpus() -> None:
     """Which it has when told so, for tests; it numbers them in what it exports. Their memory is the same."""
     code = "x = jax.device_put(jnp.array([-2.0, 4.0]), jax.devices()[1]); print(leakyrelu.leaky_relu(x, 0.5))"
