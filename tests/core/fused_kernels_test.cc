@@ -93,6 +93,7 @@ class FusedKernelsTest : public testing::TestWithParam<std::tuple<const Kernels*
                               masks == Masks::kBoth ? within.data() : nullptr,
                               static_cast<size_t>(elements),
                               random->OneIn(2)};
+    test_util::DirtyStack();
     kernels().fused_forward[index()](chunk, numbers);
 
     ASSERT_NO_FATAL_FAILURE(test_util::ExpectElements(result, dtype(), expected));
@@ -135,6 +136,7 @@ class FusedKernelsTest : public testing::TestWithParam<std::tuple<const Kernels*
                               masks == Masks::kBoth ? within.data() : nullptr,
                               static_cast<size_t>(elements),
                               random->OneIn(2)};
+    test_util::DirtyStack();
     kernels().fused_backward[index()](chunk, numbers);
 
     ASSERT_NO_FATAL_FAILURE(test_util::ExpectElements(result, dtype(), expected));

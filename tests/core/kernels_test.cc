@@ -130,6 +130,7 @@ class Bench {
     std::copy_n(sample.in.begin(), size, in);
     if (ReadsMask(mode)) std::memcpy(mask, sample.given_mask.data(), mask_size);
 
+    test_util::DirtyStack();
     kernel(in, WritesOut(mode) ? out : nullptr,
            WritesMask(mode) || ReadsMask(mode) ? reinterpret_cast<uint8_t*>(mask) : nullptr, elements, sample.slope);
 
