@@ -14,8 +14,9 @@ build|have_python_venv|venv of Python|python3-venv|python3|python
 build|have_highway|Highway 1.0.3 or newer|libhwy-dev|highway-devel|highway
 test|command -v pkg-config|pkg-config|pkg-config|pkgconf-pkg-config|pkgconf
 test|have_header gtest/gtest.h|GoogleTest|libgtest-dev|gtest-devel|googletest
-test|have_sanitizers|the sanitizers of the C++ compiler|g++|libasan libubsan libtsan|gcc
+test|have_thread_sanitizer|ThreadSanitizer of the C++ compiler|g++|libtsan|gcc
 test|find_clang|Clang 14 or newer|clang|clang|llvm
+test|have_clang_sanitizers|the sanitizers of that Clang|libclang-rt-dev|compiler-rt|llvm
 fuzz|have_libfuzzer|libFuzzer of that Clang|libclang-rt-dev|compiler-rt|llvm
 '
 
@@ -45,9 +46,12 @@ have_header() {
   printf '#include <%s>\n%s\n' "$1" "${2-}" | c++ -std=c++20 "${flags[@]/%//include}" -E -x c++ -
 }
 
-have_sanitizers() {
-  c++ -fsanitize=address,undefined -x c++ -o /dev/null - <<<'int main() {}' &&
-    c++ -fsanitize=thread -x c++ -o /dev/null - <<<'int main() {}'
+have_thread_sanitizer() { c++ -fsanitize=thread -x c++ -o /dev/null - <<<'int main() {}'; }
+
+have_clang_sanitizers() {
+  local clang
+  clang=$(find_clang)
+  "${clang/clang/clang++}" -fsanitize=address,undefined -x c++ -o /dev/null - <<<'int main() {}'
 }
 
 have_libfuzzer() {

@@ -228,7 +228,8 @@ def calls_with(change: Callable[[Any], None]) -> Iterator[tuple[str, list[Forged
 
 
 def assert_deleted(exporters: list[Forged]) -> None:
-    gc.collect()
+    if any(e.deleted < e.given for e in exporters):
+        gc.collect()  # which takes a quarter of a second beside torch
     assert [e.deleted for e in exporters] == [e.given for e in exporters]
 
 
