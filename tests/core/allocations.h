@@ -1,5 +1,5 @@
 // Counts what a program asks memory for, and refuses it what a test wants refused. Include this in one file of a
-// program: it replaces malloc and its kin, or where that cannot be (sanitizers, other C libraries) operator new.
+// program, last: it replaces malloc and its kin, or where that cannot be (sanitizers, other C libraries) operator new.
 #ifndef LEAKYRELU_TESTS_CORE_ALLOCATIONS_H_
 #define LEAKYRELU_TESTS_CORE_ALLOCATIONS_H_
 

@@ -19,10 +19,12 @@
 #include <unistd.h>
 #endif
 
-#include "allocations.h"
 #include "leakyrelu/leakyrelu.hpp"
 #include "oracle.h"
 #include "test_util.h"
+
+// Last, for other headers may declare what it defines.
+#include "allocations.h"
 
 namespace {
 

@@ -11,8 +11,10 @@
 #include <limits>
 #include <new>
 
-#include "allocations.h"
 #include "leakyrelu/leakyrelu.h"
+
+// Last, for other headers may declare what it defines.
+#include "allocations.h"
 
 namespace {
 
