@@ -17,6 +17,7 @@
 #include <iterator>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "leakyrelu/leakyrelu.h"
 #include "right_calls.h"
@@ -96,6 +97,58 @@ TEST_F(ForkTest, ChildOfAnotherThreadComputes) {
     if (ComputesRightly(kLarge, 0.5f, nullptr)) status = StatusOfForked(ChildComputes);
   }).join();
   EXPECT_EQ(status, 0);
+}
+
+// At moments that nobody chooses: all the while three other threads are inside calls.
+TEST_F(ForkTest, ChildrenOfAProcessInTheMiddleOfCallsCompute) {
+  if (test_util::kSanitized) GTEST_SKIP() << "AddressSanitizer's malloc may stay locked in a child (llvm/llvm-project#75290)";
+  std::atomic<bool> done{false};
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 3; ++i) {
+    callers.emplace_back([&done, &wrong] {
+      while (!done) wrong += ComputesRightly(kLarge / 8, 0.5f, nullptr) ? 0 : 1;
+    });
+  }
+  int failed = 0;
+  for (int i = 0; i < 30; ++i) {
+    if (StatusOfForked([] { return ComputesRightly(kLarge / 8, 0.5f, nullptr) ? 0 : 1; }) != 0) ++failed;
+  }
+  done = true;
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(failed, 0) << "of 30 children";
+  EXPECT_EQ(wrong, 0) << "of the parent's calls";
+}
+
+// ---- Processors taken away
+
+TEST(AffinityTest, ShrinksAndGrowsInTheMiddleOfCalls) {
+  cpu_set_t all;
+  ASSERT_EQ(sched_getaffinity(0, sizeof(all), &all), 0);
+  if (CPU_COUNT(&all) < 2) GTEST_SKIP() << "needs two processors";
+  int first = 0;
+  while (!CPU_ISSET(first, &all)) ++first;
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(first, &one);
+  const int32_t before = leakyrelu_get_num_threads();
+  ASSERT_EQ(leakyrelu_set_num_threads(4), LEAKYRELU_OK);
+  std::atomic<bool> done{false};
+  int wrong = 0;
+  std::thread caller([&done, &wrong] {
+    while (!done) wrong += ComputesRightly(kLarge / 4, 0.5f, nullptr) ? 0 : 1;
+  });
+  for (int i = 0; i < 200; ++i) {
+    // Of all threads that there are at that moment, as `taskset --all-tasks` does it.
+    for (const auto& thread : std::filesystem::directory_iterator("/proc/self/task")) {
+      sched_setaffinity(std::stoi(thread.path().filename()), sizeof(all), i % 2 == 0 ? &one : &all);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  done = true;
+  caller.join();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(leakyrelu_set_num_threads(before), LEAKYRELU_OK);
 }
 
 // ---- In a process of its own

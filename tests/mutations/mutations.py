@@ -140,6 +140,7 @@ LANES = [
         "float16's NaN without the quiet bit: those with nothing in the upper bits of their payload become infinity",
         "hn::Or(hn::Set(d32, 0x7E00u), hn::And(",
         "hn::Or(hn::Set(d32, 0x7C00u), hn::And(",
+        "equivalent: what is narrowed comes out of arithmetic, whose NaN have that bit",
     ),
     lanes(
         "lanes-float16-subnormals",
@@ -149,10 +150,9 @@ LANES = [
     ),
     lanes(
         "lanes-clamp-at-the-limit",
-        ">= for >: what is at the limit becomes the limit",
+        ">= for >: what is at the limit becomes the limit, which 0 at a limit of -0 is not",
         "hn::Gt(hn::Abs(v), limit), hn::Xor(",
         "hn::Ge(hn::Abs(v), limit), hn::Xor(",
-        "equivalent: at the limit v is the limit, with v's sign",
     ),
 ]
 

@@ -296,6 +296,44 @@ def test_apply_gives_the_permissions_that_a_user_expects(tmp_path: Path) -> None
     assert stat.S_IMODE((tmp_path / "old.npy").stat().st_mode) == 0o604, "as before"
 
 
+def test_nobody_else_reads_what_is_to_replace_a_private_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "private.npy").touch(0o600)
+    modes = []
+    open_file = os.open
+
+    def note_mode(*arguments: Any) -> int:
+        descriptor = open_file(*arguments)
+        modes.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+        return descriptor
+
+    monkeypatch.setattr(os, "open", note_mode)
+    before = os.umask(0)
+    try:
+        with _apply.replacing(tmp_path / "private.npy"):
+            pass
+    finally:
+        os.umask(before)
+    assert modes == [0o600]
+
+
+def test_nothing_is_replaced_before_all_is_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    targets = [tmp_path / "y.npy", tmp_path / "mask.npy"]
+    for target in targets:
+        target.write_text("old")
+    results: Iterator[OSError | None] = iter([None, OSError(errno.ENOSPC, "No space left on device")])
+
+    def fail_at_the_second(_descriptor: int) -> None:
+        if error := next(results):
+            raise error
+
+    monkeypatch.setattr(os, "fsync", fail_at_the_second)
+    with pytest.raises(OSError, match="No space"), _apply.replacing(*targets) as files:
+        for file in files:
+            file.write(b"new")
+    assert [target.read_text() for target in targets] == ["old", "old"]
+    assert sorted(tmp_path.iterdir()) == sorted(targets)
+
+
 def test_apply_shows_progress_on_a_terminal(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros(3 << 20, np.float32))
     ours, theirs = pty.openpty()
