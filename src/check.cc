@@ -29,8 +29,8 @@ Layout MaskLayout(const uint8_t* mask, size_t mask_bytes) {
   layout.dims = bytes > 1 ? 1 : 0;
   layout.extents[0] = bytes;
   layout.strides[0] = 1;
-  layout.first_byte = static_cast<int64_t>(layout.address);
-  layout.last_byte = layout.first_byte + bytes - 1;
+  layout.first_byte = layout.address;
+  layout.last_byte = layout.address + mask_bytes - 1;
   return layout;
 }
 

@@ -125,7 +125,7 @@ bool SharesMemory(const Layout& a, const Layout& b) {
     }
   }
   equation.Add(1, static_cast<uint64_t>(a.itemsize + b.itemsize - 2));
-  return equation.HasSolution(static_cast<uint64_t>(b.last_byte - a.first_byte));
+  return equation.HasSolution(b.last_byte - a.first_byte);
 }
 
 bool RepeatsElement(const Layout& a) {

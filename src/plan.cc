@@ -28,8 +28,9 @@ leakyrelu_status CountElements(const leakyrelu_array& array, int64_t* elements) 
   return LEAKYRELU_OK;
 }
 
-// Lowest and highest address, or false if they do not lie in [0, INT64_MAX]. Inline: a call of a function costs a small
-// array 3 %.
+// Lowest and highest address, or false if there are no such ones or their distance does not fit int64_t. Pointers with
+// a tag in their highest byte, as ARM has them, are addresses too. Inline: a call of a function costs a small array 3
+// %.
 inline bool FindBounds(Layout* layout) {
   int64_t low = 0;
   int64_t high = 0;
@@ -38,11 +39,16 @@ inline bool FindBounds(Layout* layout) {
     if (!Multiply(layout->extents[i] - 1, layout->strides[i], &reach)) return false;
     if (!(reach < 0 ? Add(low, reach, &low) : Add(high, reach, &high))) return false;
   }
-  if (layout->address > static_cast<uintptr_t>(std::numeric_limits<int64_t>::max())) return false;
-  const int64_t address = static_cast<int64_t>(layout->address);
-  return Multiply(low, layout->itemsize, &low) && Multiply(high, layout->itemsize, &high) &&
-         Add(high, layout->itemsize - 1, &high) && Add(address, low, &layout->first_byte) &&
-         Add(address, high, &layout->last_byte) && layout->first_byte >= 0;
+  if (!Multiply(low, layout->itemsize, &low) || !Multiply(high, layout->itemsize, &high) ||
+      !Add(high, layout->itemsize - 1, &high) || high > std::numeric_limits<int64_t>::max() + low) {
+    return false;
+  }
+  const uint64_t below = uint64_t{0} - static_cast<uint64_t>(low);
+  const uint64_t above = static_cast<uint64_t>(high);
+  if (below > layout->address || above > std::numeric_limits<uintptr_t>::max() - layout->address) return false;
+  layout->first_byte = layout->address - static_cast<uintptr_t>(below);
+  layout->last_byte = layout->address + static_cast<uintptr_t>(above);
+  return true;
 }
 
 bool CanMerge(const Loop& outer, const Loop& inner) {
@@ -75,8 +81,8 @@ leakyrelu_status ReadLayout(const leakyrelu_array& array, int64_t itemsize, Layo
   layout->address = reinterpret_cast<uintptr_t>(array.data);
   layout->itemsize = itemsize;
   layout->dims = 0;
-  layout->first_byte = 0;
-  layout->last_byte = -1;
+  layout->first_byte = 1;
+  layout->last_byte = 0;
   if (layout->elements == 0) return LEAKYRELU_OK;
   if (array.data == nullptr) return LEAKYRELU_ERROR_NULL_DATA;
 

@@ -20,8 +20,8 @@ struct Layout {
   int dims;
   int64_t extents[kMaxDims];  // each at least 2
   int64_t strides[kMaxDims];  // in elements
-  int64_t first_byte;         // lowest address of any element
-  int64_t last_byte;          // highest address of any byte of an element
+  uintptr_t first_byte;       // lowest address of any element
+  uintptr_t last_byte;        // highest address of any byte of an element
 };
 
 // Reads `array`, whose dtype has been checked. Every status but LEAKYRELU_OK leaves `layout` unspecified.

@@ -318,6 +318,21 @@ TEST_F(ApiTest, StridesBeyondTheAddressSpace) {
   }
 }
 
+// A row, which is seen without a plan, and the same with strides.
+TEST_F(ApiTest, BeyondTheEndOfTheAddressSpace) {
+  const int64_t elements = 4;
+  const int64_t stride = 1;
+  const leakyrelu_array row = {At(0), LEAKYRELU_FLOAT32, 1, &elements, nullptr};
+  const uintptr_t near_the_end = std::numeric_limits<uintptr_t>::max() - 7;
+  leakyrelu_array last = {reinterpret_cast<void*>(near_the_end), LEAKYRELU_FLOAT32, 1, &elements, nullptr};
+  for (const int64_t* strides : {static_cast<const int64_t*>(nullptr), &stride}) {
+    last.strides = strides;
+    ExpectBoth(LEAKYRELU_ERROR_TOO_LARGE, &last, &row);
+    ExpectBoth(LEAKYRELU_ERROR_TOO_LARGE, &row, &last);
+    ExpectBoth(LEAKYRELU_ERROR_TOO_LARGE, &last, &last);
+  }
+}
+
 // ---- Slopes
 
 TEST_F(ApiTest, SlopeBeyondFloat32) {

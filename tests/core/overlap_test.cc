@@ -242,8 +242,8 @@ TEST(SharesMemoryTest, AgreesWithSetsOfBytes) {
     const std::vector<bool> bytes_a = BytesOf(a, shape_a, strides_a, 2 * kMiddle);
     const std::vector<bool> bytes_b = BytesOf(b, shape_b, strides_b, 2 * kMiddle);
     bool expected = false;
-    for (int64_t i = std::max(a.first_byte, b.first_byte); i <= std::min(a.last_byte, b.last_byte); ++i) {
-      const size_t byte = static_cast<size_t>(i - static_cast<int64_t>(kAddress));
+    for (uintptr_t i = std::max(a.first_byte, b.first_byte); i <= std::min(a.last_byte, b.last_byte); ++i) {
+      const size_t byte = i - kAddress;
       expected |= bytes_a[byte] && bytes_b[byte];
     }
     ASSERT_EQ(Shares(a, b), expected);

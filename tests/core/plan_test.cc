@@ -107,8 +107,8 @@ TEST(ReadLayoutTest, KnowsItsBounds) {
   const Layout layout = LayoutOf({2, 3}, {-10, 2});
   EXPECT_EQ(layout.elements, 6);
   EXPECT_EQ(layout.address, kAddress);
-  EXPECT_EQ(layout.first_byte, static_cast<int64_t>(kAddress) - 40);
-  EXPECT_EQ(layout.last_byte, static_cast<int64_t>(kAddress) + 4 * 4 + 3);
+  EXPECT_EQ(layout.first_byte, kAddress - 40);
+  EXPECT_EQ(layout.last_byte, kAddress + 4 * 4 + 3);
 }
 
 TEST(ReadLayoutTest, DropsExtentsOf1WhateverTheirStrides) {
@@ -203,10 +203,24 @@ TEST(ReadLayoutTest, SpanInBytesOverflows) {
 }
 
 TEST(ReadLayoutTest, EndOfTheAddressSpace) {
-  const uintptr_t last = static_cast<uintptr_t>(kMax);
+  const uintptr_t last = std::numeric_limits<uintptr_t>::max();
   EXPECT_EQ(StatusOf({2}, {1}, 4, last - 7), LEAKYRELU_OK);
   EXPECT_EQ(StatusOf({2}, {1}, 4, last - 6), LEAKYRELU_ERROR_TOO_LARGE);
-  EXPECT_EQ(StatusOf({1}, {1}, 4, last + 1), LEAKYRELU_ERROR_TOO_LARGE);
+  EXPECT_EQ(StatusOf({1}, {1}, 4, last - 2), LEAKYRELU_ERROR_TOO_LARGE);
+}
+
+TEST(ReadLayoutTest, DistanceOfTheEndsOverflows) {
+  const uintptr_t middle = uintptr_t{1} << 63;
+  EXPECT_EQ(StatusOf({2, 2}, {kMax / 4, -1}, 4, middle), LEAKYRELU_ERROR_TOO_LARGE);
+  EXPECT_EQ(StatusOf({2, 2}, {kMax / 4 - 1, -1}, 4, middle), LEAKYRELU_OK);
+}
+
+// ARM's pointers may have one, and may then be beyond what int64_t holds.
+TEST(ReadLayoutTest, AddressWithATagInItsHighestByte) {
+  const uintptr_t tagged = uintptr_t{0xB4} << 56 | kAddress;
+  const Layout layout = LayoutOf({2, 3}, {-10, 2}, tagged);
+  EXPECT_EQ(layout.first_byte, tagged - 40);
+  EXPECT_EQ(layout.last_byte, tagged + 4 * 4 + 3);
 }
 
 TEST(ReadLayoutTest, BeginningOfTheAddressSpace) {

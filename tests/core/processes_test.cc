@@ -101,7 +101,8 @@ TEST_F(ForkTest, ChildOfAnotherThreadComputes) {
 
 // At moments that nobody chooses: all the while three other threads are inside calls.
 TEST_F(ForkTest, ChildrenOfAProcessInTheMiddleOfCallsCompute) {
-  if (test_util::kSanitized) GTEST_SKIP() << "AddressSanitizer's malloc may stay locked in a child (llvm/llvm-project#75290)";
+  if (test_util::kSanitized)
+    GTEST_SKIP() << "AddressSanitizer's malloc may stay locked in a child (llvm/llvm-project#75290)";
   std::atomic<bool> done{false};
   std::atomic<int> wrong{0};
   std::vector<std::thread> callers;

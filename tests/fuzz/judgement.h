@@ -75,7 +75,8 @@ inline Elements Judge(const leakyrelu_array& array, int64_t itemsize, int64_t ar
     const Wide reach = std::clamp<Wide>(Wide{extent - 1} * strides.back(), -kFar, kFar) * itemsize;
     (reach < 0 ? low : high) += reach;
   }
-  verdict->Add(LEAKYRELU_ERROR_TOO_LARGE, low < 0 || high > kMost);
+  constexpr Wide kTop = (Wide{1} << 64) - 1;
+  verdict->Add(LEAKYRELU_ERROR_TOO_LARGE, low < 0 || high > kTop || high - low > kMost);
   found.are_in_arena = low >= AddressOf(arena) && high < AddressOf(arena) + arena_bytes && found.count <= kMaxElements;
   for (int64_t i = 0; found.are_in_arena && i < found.count; ++i) {
     int64_t offset = static_cast<int64_t>(AddressOf(array.data) - AddressOf(arena));

@@ -296,14 +296,26 @@ PLAN = [
     plan(
         "plan-last-byte",
         "the last element's bytes but the first do not count",
-        "Add(high, layout->itemsize - 1, &high) && ",
+        "!Add(high, layout->itemsize - 1, &high) || ",
         "",
     ),
     plan(
         "plan-below-zero",
         "an array may reach below address 0",
-        "Add(address, high, &layout->last_byte) && layout->first_byte >= 0;",
-        "Add(address, high, &layout->last_byte);",
+        "if (below > layout->address || above",
+        "if (above",
+    ),
+    plan(
+        "plan-row-around-the-end",
+        "the last address and the first are neighbours",
+        "|| above > std::numeric_limits<uintptr_t>::max() - layout->address) return",
+        ") return",
+    ),
+    plan(
+        "plan-distance-of-the-ends",
+        "the ends of an array may be farther apart than int64_t counts",
+        " || high > std::numeric_limits<int64_t>::max() + low) {",
+        ") {",
     ),
     plan(
         "plan-merges-by-input",
@@ -430,8 +442,8 @@ CHECK = [
     check(
         "check-mask-one-longer",
         "the mask is taken for one byte longer",
-        "layout.last_byte = layout.first_byte + bytes - 1;",
-        "layout.last_byte = layout.first_byte + bytes;",
+        "layout.last_byte = layout.address + mask_bytes - 1;",
+        "layout.last_byte = layout.address + mask_bytes;",
     ),
     check(
         "check-unknown-output",
@@ -466,6 +478,12 @@ API = [
         "the short way for rows lets a mask over the input through",
         "(mask == nullptr || (Disjoint(in.data, bytes, mask, bits) && Disjoint(out->data, bytes, mask, bits)))",
         "(mask == nullptr || Disjoint(out->data, bytes, mask, bits))",
+    ),
+    api(
+        "api-row-around-the-end",
+        "the short way for rows lets an output through that goes on at address 0",
+        "if (!IsAddressSpace(in.data, bytes) || !IsAddressSpace(out->data, bytes)) return",
+        "if (!IsAddressSpace(in.data, bytes)) return",
     ),
     api(
         "api-row-without-mask",
