@@ -25,6 +25,7 @@ constexpr int64_t kSmall = 4096;
 // More elements than memory can have, few enough that no sum of addresses overflows.
 constexpr int64_t kTooMany = int64_t{1} << 48;
 
+// Whether they do not go on at address 0.
 bool IsAddressSpace(const void* begin, int64_t bytes) {
   return reinterpret_cast<uintptr_t>(begin) <= std::numeric_limits<uintptr_t>::max() - static_cast<uintptr_t>(bytes);
 }

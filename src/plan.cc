@@ -28,9 +28,8 @@ leakyrelu_status CountElements(const leakyrelu_array& array, int64_t* elements) 
   return LEAKYRELU_OK;
 }
 
-// Lowest and highest address, or false if there are no such ones or their distance does not fit int64_t. Pointers with
-// a tag in their highest byte, as ARM has them, are addresses too. Inline: a call of a function costs a small array 3
-// %.
+// Lowest and highest address, or false if there are no such ones or their distance does not fit int64_t. All of
+// uintptr_t are addresses: ARM's pointers may have a tag in their highest byte. Inline: a call costs a small array 3 %.
 inline bool FindBounds(Layout* layout) {
   int64_t low = 0;
   int64_t high = 0;
