@@ -25,9 +25,9 @@ constexpr int64_t kSmall = 4096;
 // More elements than memory can have, few enough that no sum of addresses overflows.
 constexpr int64_t kTooMany = int64_t{1} << 48;
 
-// Whether they do not go on at address 0.
-bool IsAddressSpace(const void* begin, int64_t bytes) {
-  return reinterpret_cast<uintptr_t>(begin) <= std::numeric_limits<uintptr_t>::max() - static_cast<uintptr_t>(bytes);
+// Whether they would go on at address 0.
+bool WrapAround(const void* begin, int64_t bytes) {
+  return reinterpret_cast<uintptr_t>(begin) > std::numeric_limits<uintptr_t>::max() - static_cast<uintptr_t>(bytes);
 }
 
 bool Disjoint(const void* a, int64_t a_bytes, const void* b, int64_t b_bytes) {
@@ -53,7 +53,7 @@ bool AreRightRows(const leakyrelu_array& in, const leakyrelu_array* out, const u
   if (!IsMaskLength(mask, mask_bytes, elements)) return false;
   const int64_t bytes = elements * itemsize;
   const int64_t bits = static_cast<int64_t>(mask_bytes);
-  if (!IsAddressSpace(in.data, bytes) || !IsAddressSpace(out->data, bytes)) return false;
+  if (WrapAround(in.data, bytes) || WrapAround(out->data, bytes)) return false;
   return (in.data == out->data || Disjoint(in.data, bytes, out->data, bytes)) &&
          (mask == nullptr || (Disjoint(in.data, bytes, mask, bits) && Disjoint(out->data, bytes, mask, bits)));
 }

@@ -482,8 +482,8 @@ API = [
     api(
         "api-row-around-the-end",
         "the short way for rows lets an output through that goes on at address 0",
-        "if (!IsAddressSpace(in.data, bytes) || !IsAddressSpace(out->data, bytes)) return",
-        "if (!IsAddressSpace(in.data, bytes)) return",
+        "if (WrapAround(in.data, bytes) || WrapAround(out->data, bytes)) return",
+        "if (WrapAround(in.data, bytes)) return",
     ),
     api(
         "api-row-without-mask",
