@@ -237,7 +237,9 @@ def test_the_port_for_vcpkg_has_the_version_of_the_header() -> None:
 
 def test_without_highway_it_says_where_that_is(tmp_path: Path) -> None:
     without = "-DCMAKE_DISABLE_FIND_PACKAGE_HWY=ON"
-    result = subprocess.run(["cmake", "-S", str(ROOT), "-B", str(tmp_path), without], capture_output=True, text=True)
+    result = subprocess.run(
+        ["cmake", "-G", "Ninja", "-S", str(ROOT), "-B", str(tmp_path), without], capture_output=True, text=True
+    )
     assert result.returncode != 0
     said = " ".join(result.stderr.split())
     for words in ("needs Highway 1.0.3", "libhwy-dev in Debian", "highway-devel in Fedora", "Homebrew and vcpkg"):
