@@ -130,9 +130,11 @@ class Exporter:
         strides = self.strides
         if strides is None:
             strides = [math.prod(self.shape[i + 1 :]) for i in range(len(self.shape))]
-        reach = sum((n - 1) * abs(s) for n, s in zip(self.shape, strides, strict=True)) * tensor.bits // 8
+        reaches = [(n - 1) * s * tensor.bits // 8 for n, s in zip(self.shape, strides, strict=True)]
         begin = (tensor.data or 0) + tensor.byte_offset
-        if count >= 1 << 63 or (count and (not tensor.data or begin >= 1 << 63 or reach >= 1 << 63)):
+        low = begin + sum(reach for reach in reaches if reach < 0)
+        end = begin + sum(reach for reach in reaches if reach > 0) + tensor.bits // 8
+        if count >= 1 << 63 or (count and (not tensor.data or low < 0 or end > 1 << 64 or end - low > 1 << 63)):
             return None
         if count > BYTES or max(self.shape, default=0) > BYTES:  # NumPy has bounds even where there is no element
             raise NotInArena
@@ -140,8 +142,6 @@ class Exporter:
             begin + sum(i * s for i, s in zip(index, strides, strict=True)) * tensor.bits // 8
             for index in (itertools.product(*map(range, self.shape)) if count else ())
         ]
-        if at and (min(at) < 0 or max(at) >= 1 << 63):
-            return None
         if at and not (min(at) >= ADDRESS and max(at) + tensor.bits // 8 <= ADDRESS + BYTES):
             raise NotInArena
         return at
