@@ -80,7 +80,7 @@ leakyrelu_status ReadLayout(const leakyrelu_array& array, int64_t itemsize, Layo
   layout->address = reinterpret_cast<uintptr_t>(array.data);
   layout->itemsize = itemsize;
   layout->dims = 0;
-  layout->first_byte = 1;
+  layout->first_byte = 1;  // from 1 to 0: no byte
   layout->last_byte = 0;
   if (layout->elements == 0) return LEAKYRELU_OK;
   if (array.data == nullptr) return LEAKYRELU_ERROR_NULL_DATA;
