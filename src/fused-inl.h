@@ -5,9 +5,7 @@
 //
 // Like formula.h without include guard and namespace: kernels.cc includes it once for each instruction set.
 
-// Which bits are kept: none, t > 0, or also |v| <= limit. Without bits there may be a clamp or not, its limit then
-// being infinite; with the bits of t > 0 alone there is none.
-enum class Kept { kNone, kPositive, kPositiveAndWithin };
+// Below, kKeeps says that bits are kept in masks, and kClamps that there is a clamp, whose bits are a second mask.
 
 // The words of a block's bits in the masks.
 struct FusedBits {
@@ -97,34 +95,38 @@ class BiasReader {
 };
 
 // `elements`: a multiple of a step's, at most kBlock, as in the next one.
-template <class L, Kept kept, typename T>
+template <class L, bool kKeeps, bool kClamps, typename T>
 HWY_INLINE FusedBits FusedForwardBlock(const T* in, Biases<T> bias, T* out, WideV<L> slope, WideV<L> scale,
                                        WideV<L> limit, size_t elements) {
   using Wide = typename L::Wide;
   const typename L::StepD d;
   const typename L::MaskD masks;
   FusedBits bits;
-  const auto first = hn::LoadU(d, bias.from);
-  for (size_t i = 0; i < elements; i += hn::Lanes(d)) {
-    const auto b = bias.vary ? hn::LoadU(d, bias.from + i) : first;
+  const auto step = [&](size_t i, hn::Vec<typename L::StepD> b) HWY_ATTR {
     auto positive = hn::MaskFromVec(hn::Zero(masks));
     auto within = positive;
     const auto y = L::InWide(
         hn::LoadU(d, in + i), b, &positive, &within,
         [&](WideV<L> wide_x, WideV<L> wide_bias, auto* wide_positive, [[maybe_unused]] auto* wide_within) HWY_ATTR {
           WideV<L> v = FusedFormula(Wide(), wide_x, wide_bias, slope, scale, wide_positive);
-          if constexpr (kept == Kept::kPositiveAndWithin) *wide_within = Wide::IsWithin(v, limit);
-          if constexpr (kept != Kept::kPositive) v = Wide::Clamp(v, limit);
+          if constexpr (kKeeps && kClamps) *wide_within = Wide::IsWithin(v, limit);
+          if constexpr (kClamps) v = Wide::Clamp(v, limit);
           return v;
         });
-    if constexpr (kept != Kept::kNone) bits.positive |= MaskBits(masks, positive) << i;
-    if constexpr (kept == Kept::kPositiveAndWithin) bits.within |= MaskBits(masks, within) << i;
+    if constexpr (kKeeps) bits.positive |= MaskBits(masks, positive) << i;
+    if constexpr (kKeeps && kClamps) bits.within |= MaskBits(masks, within) << i;
     hn::StoreU(y, d, out + i);
+  };
+  if (bias.vary) {
+    for (size_t i = 0; i < elements; i += hn::Lanes(d)) step(i, hn::LoadU(d, bias.from + i));
+  } else {  // widened once
+    const auto first = hn::LoadU(d, bias.from);
+    for (size_t i = 0; i < elements; i += hn::Lanes(d)) step(i, first);
   }
   return bits;
 }
 
-template <class L, Kept kept, typename T>
+template <class L, bool kClamps, typename T>
 HWY_INLINE void FusedBackwardBlock(const T* in, T* out, FusedBits bits, WideV<L> slope, WideV<L> scale,
                                    size_t elements) {
   const typename L::StepD d;
@@ -138,16 +140,16 @@ HWY_INLINE void FusedBackwardBlock(const T* in, T* out, FusedBits bits, WideV<L>
     const auto dx =
         L::InWide(dy, dy, &positive, &within,
                   [&](WideV<L> v, WideV<L> /*bias*/, auto* wide_positive, [[maybe_unused]] auto* wide_within) HWY_ATTR {
-                    if constexpr (kept == Kept::kPositiveAndWithin) v = hn::IfThenElseZero(*wide_within, v);
+                    if constexpr (kClamps) v = hn::IfThenElseZero(*wide_within, v);
                     return FusedGradient(typename L::Wide(), v, *wide_positive, slope, scale);
                   });
     hn::StoreU(dx, d, out + i);
   }
 }
 
-// Calls block(i, in, out, bits, elements) for the elements of each block from i on, where bits is what the masks hold
-// or will hold. In the last one `in` and `out` may be a copy.
-template <class L, Kept kept, bool kForward, typename Block>
+// Calls block(i, in, out, bits, elements) for the elements of each block from i on. `bits` is what the masks hold if
+// kReads; if kKeeps they will hold what it gives back. In the last one `in` and `out` may be a copy.
+template <class L, bool kReads, bool kKeeps, bool kClamps, typename Block>
 HWY_INLINE void ForEachBlock(const FusedChunk& chunk, Block block) {
   using T = hn::TFromD<typename L::D>;
   const typename L::D d;
@@ -155,17 +157,15 @@ HWY_INLINE void ForEachBlock(const FusedChunk& chunk, Block block) {
   T* const out = static_cast<T*>(chunk.out);
   const auto load = [&](size_t i, size_t mask_bytes) {
     FusedBits bits;
-    if constexpr (!kForward) {
+    if constexpr (kReads) {
       std::memcpy(&bits.positive, chunk.mask + i / 8, mask_bytes);
-      if constexpr (kept == Kept::kPositiveAndWithin) std::memcpy(&bits.within, chunk.within + i / 8, mask_bytes);
+      if constexpr (kClamps) std::memcpy(&bits.within, chunk.within + i / 8, mask_bytes);
     }
     return bits;
   };
   const auto keep = [&](FusedBits bits, size_t i, size_t mask_bytes) {
-    if constexpr (kForward && kept != Kept::kNone) std::memcpy(chunk.mask + i / 8, &bits.positive, mask_bytes);
-    if constexpr (kForward && kept == Kept::kPositiveAndWithin) {
-      std::memcpy(chunk.within + i / 8, &bits.within, mask_bytes);
-    }
+    if constexpr (kKeeps) std::memcpy(chunk.mask + i / 8, &bits.positive, mask_bytes);
+    if constexpr (kKeeps && kClamps) std::memcpy(chunk.within + i / 8, &bits.within, mask_bytes);
   };
 
   const size_t blocks_end = chunk.elements / kBlock * kBlock;
@@ -200,45 +200,46 @@ HWY_INLINE void ForEachBlock(const FusedChunk& chunk, Block block) {
   keep(bits, blocks_end, mask_bytes);
 }
 
-template <class L, Kept kept>
+template <class L, bool kKeeps, bool kClamps>
 HWY_NOINLINE void FusedForwardLoop(const FusedChunk& chunk, const FusedNumbers& numbers) {
   using T = hn::TFromD<typename L::D>;
   const WideV<L> slope = MakeWide<L>(numbers.slope);
   const WideV<L> scale = MakeWide<L>(numbers.scale);
   const WideV<L> limit = MakeWide<L>(numbers.clamp);
   BiasReader<L> biases(chunk);
-  ForEachBlock<L, kept, true>(chunk, [&](size_t i, const T* in, T* out, FusedBits, size_t elements) HWY_ATTR {
-    return FusedForwardBlock<L, kept>(in, biases.Of(i, elements), out, slope, scale, limit, elements);
-  });
+  ForEachBlock<L, false, kKeeps, kClamps>(
+      chunk, [&](size_t i, const T* in, T* out, FusedBits, size_t elements) HWY_ATTR {
+        return FusedForwardBlock<L, kKeeps, kClamps>(in, biases.Of(i, elements), out, slope, scale, limit, elements);
+      });
 }
 
 template <class L>
 void FusedForward(const FusedChunk& chunk, const FusedNumbers& numbers) {
+  const bool clamps = !std::isinf(numbers.clamp);
   if (chunk.mask == nullptr) {
-    FusedForwardLoop<L, Kept::kNone>(chunk, numbers);
-  } else if (chunk.within == nullptr) {
-    FusedForwardLoop<L, Kept::kPositive>(chunk, numbers);
+    clamps ? FusedForwardLoop<L, false, true>(chunk, numbers) : FusedForwardLoop<L, false, false>(chunk, numbers);
   } else {
-    FusedForwardLoop<L, Kept::kPositiveAndWithin>(chunk, numbers);
+    clamps ? FusedForwardLoop<L, true, true>(chunk, numbers) : FusedForwardLoop<L, true, false>(chunk, numbers);
   }
 }
 
-template <class L, Kept kept>
+template <class L, bool kClamps>
 HWY_NOINLINE void FusedBackwardLoop(const FusedChunk& chunk, const FusedNumbers& numbers) {
   using T = hn::TFromD<typename L::D>;
   const WideV<L> slope = MakeWide<L>(numbers.slope);
   const WideV<L> scale = MakeWide<L>(numbers.scale);
-  ForEachBlock<L, kept, false>(chunk, [&](size_t, const T* in, T* out, FusedBits bits, size_t elements) HWY_ATTR {
-    FusedBackwardBlock<L, kept>(in, out, bits, slope, scale, elements);
-    return bits;
-  });
+  ForEachBlock<L, true, false, kClamps>(chunk,
+                                        [&](size_t, const T* in, T* out, FusedBits bits, size_t elements) HWY_ATTR {
+                                          FusedBackwardBlock<L, kClamps>(in, out, bits, slope, scale, elements);
+                                          return bits;
+                                        });
 }
 
 template <class L>
 void FusedBackward(const FusedChunk& chunk, const FusedNumbers& numbers) {
   if (chunk.within == nullptr) {
-    FusedBackwardLoop<L, Kept::kPositive>(chunk, numbers);
+    FusedBackwardLoop<L, false>(chunk, numbers);
   } else {
-    FusedBackwardLoop<L, Kept::kPositiveAndWithin>(chunk, numbers);
+    FusedBackwardLoop<L, true>(chunk, numbers);
   }
 }

@@ -31,10 +31,15 @@ struct LanesOf {
   }
   static HWY_INLINE V Add(V a, V b) { return hn::Add(a, b); }
   static HWY_INLINE V Clamp(V v, V limit) {
+#if HWY_ARCH_X86 && HWY_TARGET < HWY_EMU128
+    // x86 gives the second number where one is NaN and where both are zeros.
+    return hn::Min(limit, hn::Max(hn::Neg(limit), v));
+#else
     // The limit with v's sign; that of -0 changes it.
     return hn::IfThenElse(hn::Gt(hn::Abs(v), limit), hn::Xor(limit, hn::And(v, hn::SignBit(D()))), v);
+#endif
   }
-  static HWY_INLINE M IsWithin(V v, V limit) { return hn::Le(hn::Abs(v), limit); }
+  static HWY_INLINE M IsWithin(V v, V limit) { return hn::Eq(Clamp(v, limit), v); }  // the clamp is there anyway
 };
 template <typename T>
 using FloatLanes = LanesOf<hn::CappedTag<T, kBlock>>;
