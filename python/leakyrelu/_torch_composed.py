@@ -35,10 +35,15 @@ def checked(input: Tensor, bias: Tensor | None, clamp: float | None, dim: int) -
     if clamp is not None and not clamp >= 0:
         raise RuntimeError(f"fused_leaky_relu: clamp must be 0 or more, or None, not {clamp}")
     if bias is not None:
-        if input.dim() == 0:
+        dims = input.dim()
+        if dims == 0:
             raise RuntimeError("fused_leaky_relu: input has no dims, so it can have no bias along one")
-        length = input.size(dim)  # its IndexError
-        dim %= input.dim()
+        if not -dims <= dim < dims:  # torch's words
+            raise IndexError(
+                f"Dimension out of range (expected to be in range of [{-dims}, {dims - 1}], but got {dim})"
+            )
+        dim %= dims
+        length = input.size(dim)
         if bias.dim() != 1 or len(bias) != length:
             raise RuntimeError(
                 f"fused_leaky_relu: bias must have one dim of {length}, as dim {dim} of input has, "

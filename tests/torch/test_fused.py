@@ -405,6 +405,25 @@ def test_compile(fresh_compiler: None, dynamic: bool) -> None:
         assert_same(torch.autograd.grad(y.sum(), x)[0], torch.autograd.grad(module(x).sum(), x)[0])
 
 
+@pytest.mark.parametrize(
+    ("error", "arguments"),
+    [
+        (RuntimeError, {"bias": torch.ones(1)}),
+        (RuntimeError, {"bias": torch.ones(2, 3)}),
+        (RuntimeError, {"clamp": -1.0}),
+        (IndexError, {"bias": torch.ones(6), "dim": 3}),
+    ],
+    ids=["of_one", "of_two_dims", "negative_clamp", "no_such_dim"],
+)
+def test_compiled_calls_are_checked(fresh_compiler: None, error: type[Exception], arguments: dict[str, Any]) -> None:
+    x = torch.randn(2, 6, 5)
+    with pytest.raises(error) as eager:
+        fused_leaky_relu(x, **arguments)
+    with pytest.raises(error) as compiled:
+        torch.compile(lambda x: fused_leaky_relu(x, **arguments), backend="aot_eager")(x)
+    assert str(compiled.value) == str(eager.value)
+
+
 def test_inductor(fresh_compiler: None) -> None:
     compiled = torch.compile(lambda x, b: bias_act(x, b, act="lrelu", clamp=1.0), fullgraph=True)
     x, b = torch.randn(2, 6, 5, requires_grad=True), torch.randn(6, requires_grad=True)
