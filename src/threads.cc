@@ -127,7 +127,7 @@ class Pool {
     if (state.inside > 0) {
       const Clock::time_point own_end = Clock::now();
       WaitForWorkers(call);
-      held_up_.Note(start, (own_end - own_start) * tasks / own);
+      held_up_.Note(start, Clock::now(), (own_end - own_start) * tasks / own);
     }
     call->is_used.store(false, std::memory_order_release);
   }

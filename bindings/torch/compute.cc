@@ -87,7 +87,7 @@ void OnTorchsThreads(void* /*context*/, int64_t tasks, leakyrelu_task task, void
     for (int64_t i = begin; i < end; ++i) task(work, i);
     if (begin == 0) own = (HeldUp::Clock::now() - own_start) / end;  // the caller's part
   });
-  by_torchs_threads.Note(start, own * tasks);
+  by_torchs_threads.Note(start, HeldUp::Clock::now(), own * tasks);
 }
 
 // A child of fork() has none of its parent's threads. torch's pool waits for them for ever; the library's starts anew.

@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "held_up.h"
 #include "test_util.h"
 #include "threads.h"
 
@@ -156,6 +157,64 @@ TEST(PoolTest, HeldUpCallerGoesWithoutHelpForAWhile) {
   EXPECT_FALSE(HasHelp());
   EXPECT_TRUE(DoesEachOnce({kThreads, 100}));
   EXPECT_TRUE(WaitFor(HasHelp));
+}
+
+// Calls one after the other, at times that are made up.
+class HeldUpTest : public testing::Test {
+ protected:
+  using Duration = leakyrelu::HeldUp::Clock::duration;
+  static constexpr Duration kCall = std::chrono::microseconds(100);  // with threads; the caller alone takes as long
+  static constexpr Duration kLost = std::chrono::milliseconds(1);
+
+  // A call that loses so much. Returns when calls go on, and gives how long they paused.
+  Duration Pause(Duration lost = kLost) {
+    const auto start = now_;
+    now_ += kCall + lost;
+    held_up_.Note(start, now_, kCall);
+    const auto end = now_;
+    while (held_up_.IsOn(now_)) now_ += kLost / 10;
+    return now_ - end;
+  }
+
+  void Serve(Duration time) {
+    for (Duration served{}; served < time; served += kCall) {
+      EXPECT_EQ(Pause({}), Duration::zero());
+    }
+  }
+
+  leakyrelu::HeldUp held_up_;
+  leakyrelu::HeldUp::Clock::time_point now_{std::chrono::hours(1)};
+};
+
+TEST_F(HeldUpTest, PausesGrowWhileThreadsServeShorter) {
+  Duration pause = Pause();
+  EXPECT_EQ(pause, 2 * kLost);
+  for (const int times : {4, 8, 16, 20, 20}) {
+    Serve(pause - kCall);
+    pause = Pause();
+    EXPECT_EQ(pause, times * kLost);
+  }
+  Serve(pause);
+  EXPECT_EQ(Pause(), 2 * kLost);
+}
+
+TEST_F(HeldUpTest, PausesAreInProportionToWhatIsLost) {
+  EXPECT_EQ(Pause(3 * kLost), 6 * kLost);
+  EXPECT_EQ(Pause(), 12 * kLost);
+  EXPECT_EQ(Pause(kLost / 2), 10 * kLost);  // 20 times
+  EXPECT_EQ(Pause(20 * kLost), 40 * kLost);
+}
+
+TEST_F(HeldUpTest, WhatOneCallNotesAnotherDoesNot) {
+  const auto start = now_;
+  ASSERT_EQ(Pause(), 2 * kLost);
+  held_up_.Note(start, now_, kCall);
+  EXPECT_FALSE(held_up_.IsOn(now_));
+}
+
+TEST_F(HeldUpTest, LittleLostIsNoPause) {
+  EXPECT_EQ(Pause(kCall), Duration::zero());
+  EXPECT_GT(Pause(kCall + std::chrono::nanoseconds(1)), Duration::zero());
 }
 
 TEST(SplitTest, Executor) {

@@ -722,7 +722,7 @@ THREADS = [
     threads(
         "threads-held-up-forgotten",
         "that its workers have held a call up is not noted",
-        "      held_up_.Note(start, (own_end - own_start) * tasks / own);\n",
+        "      held_up_.Note(start, Clock::now(), (own_end - own_start) * tasks / own);\n",
         "",
     ),
     threads(
@@ -736,6 +736,34 @@ THREADS = [
         "more tasks than 16 bits count go to the pool",
         "split.threads > 1 && split.tasks <= kMaxTasks ? ThePool() : nullptr;",
         "split.threads > 1 ? ThePool() : nullptr;",
+    ),
+]
+
+held_up = of("src/held_up.h", "pool_test")
+HELD_UP = [
+    held_up(
+        "held-up-pauses-alike",
+        "no pause is longer than the one before",
+        "served_.load(kRelaxed) < last ? 2 * last : Clock::duration::zero()",
+        "Clock::duration::zero()",
+    ),
+    held_up(
+        "held-up-always-longer",
+        "pauses grow even if threads have served for long",
+        "served_.load(kRelaxed) < last ? ",
+        "last > Clock::duration::zero() ? ",
+    ),
+    held_up(
+        "held-up-serves-for-good",
+        "what threads have served before a pause counts after it too",
+        "      served_.store(Clock::duration::zero(), kRelaxed);\n",
+        "",
+    ),
+    held_up(
+        "held-up-noted-twice",
+        "a call that ran beside the one that was noted doubles the pause",
+        "} else if (start.time_since_epoch() >= until_.load(kRelaxed)) {  // else another call has met the same",
+        "} else {",
     ),
 ]
 
@@ -1106,6 +1134,7 @@ MUTATIONS = [
     *API,
     *DRIVER,
     *THREADS,
+    *HELD_UP,
     *MEMORY,
     *CUDA,
     *ARRAYS,
