@@ -13,8 +13,9 @@ int32_t NumThreads(const leakyrelu_executor* executor);
 
 // How a call is shared out.
 struct Split {
-  int64_t threads;  // at most, the caller included
-  int64_t tasks;    // at least 1
+  int64_t threads;    // at most, the caller included
+  int64_t tasks;      // at least 1
+  bool wakes = true;  // is long enough to wake threads that sleep
 };
 
 // `grains`: how often the work is enough for a thread of its own.

@@ -159,6 +159,22 @@ TEST(PoolTest, HeldUpCallerGoesWithoutHelpForAWhile) {
   EXPECT_TRUE(WaitFor(HasHelp));
 }
 
+TEST(PoolTest, ShortCallsWakeNobodyUnlessTheyFollowEachOther) {
+  const std::thread::id caller = std::this_thread::get_id();
+  const auto has_help = [caller](int64_t tasks) {
+    std::atomic<bool> has_worker{false};
+    ParallelFor({kThreads, tasks, false}, [&](int64_t) {
+      if (std::this_thread::get_id() != caller) has_worker = true;
+      std::this_thread::sleep_for(std::chrono::microseconds(10));
+    });
+    return has_worker.load();
+  };
+  ASSERT_TRUE(WaitFor(HasHelp));
+  std::this_thread::sleep_for(kTurn);
+  EXPECT_FALSE(has_help(4));
+  EXPECT_TRUE(WaitFor([&] { return has_help(1000) || has_help(1000); }));
+}
+
 // Calls one after the other, at times that are made up.
 class HeldUpTest : public testing::Test {
  protected:
@@ -230,6 +246,8 @@ TEST(SplitTest, OwnThreads) {
   EXPECT_EQ(leakyrelu::SplitFor(nullptr, 1).tasks, 1);
   EXPECT_EQ(leakyrelu::SplitFor(nullptr, 100).threads, 2);
   EXPECT_GT(leakyrelu::SplitFor(nullptr, 100).tasks, 2);
+  EXPECT_FALSE(leakyrelu::SplitFor(nullptr, 2).wakes);
+  EXPECT_TRUE(leakyrelu::SplitFor(nullptr, 100).wakes);
   leakyrelu::SetNumThreads(INT32_MAX);
   EXPECT_LE(leakyrelu::SplitFor(nullptr, INT64_MAX / 8).tasks, UINT16_MAX);
   leakyrelu::SetNumThreads(1);

@@ -108,7 +108,7 @@ TEST_F(ForkTest, ChildrenOfAProcessInTheMiddleOfCallsCompute) {
   std::vector<std::thread> callers;
   for (int i = 0; i < 3; ++i) {
     callers.emplace_back([&done, &wrong] {
-      while (!done) wrong += ComputesRightly(kLarge / 8, 0.5f, nullptr) ? 0 : 1;
+      while (!done) wrong += ComputesRightly(kLarge / 2, 0.5f, nullptr) ? 0 : 1;
     });
   }
   int failed = 0;
@@ -184,14 +184,14 @@ int RunAlone(const std::string& flag) {
     int64_t pages = 0;
     std::ifstream("/proc/self/statm") >> pages;
     const auto used = static_cast<rlim_t>(pages * sysconf(_SC_PAGESIZE));
-    rlimit limit = {used + (4 << 20), RLIM_INFINITY};  // the stack of a thread takes 8 MiB
+    rlimit limit = {used + (7 << 20), RLIM_INFINITY};  // the stack of a thread takes 8 MiB
     leakyrelu_set_num_threads(3);
-    if (setrlimit(RLIMIT_AS, &limit) != 0 || !ComputesRightly(kLarge / 8, 0.5f, nullptr)) return 255;
+    if (setrlimit(RLIMIT_AS, &limit) != 0 || !ComputesRightly(kLarge / 2, 0.5f, nullptr)) return 255;
     if (CountThreads() != 1) return 254;
     limit.rlim_cur = RLIM_INFINITY;
     if (setrlimit(RLIMIT_AS, &limit) != 0) return 253;
     std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // it does not ask all the time
-    return ComputesRightly(kLarge / 8, 0.5f, nullptr) ? CountThreads() : 252;
+    return ComputesRightly(kLarge / 2, 0.5f, nullptr) ? CountThreads() : 252;
   }
   if (flag == "--exit-during-calls") {
     leakyrelu_set_num_threads(3);

@@ -12,7 +12,7 @@
 
 namespace test_util {
 
-inline constexpr int64_t kLarge = 1 << 20;  // elements: enough for many tasks
+inline constexpr int64_t kLarge = 1 << 20;  // elements: enough for many tasks, and half of them to wake threads
 
 // A forward with mask and a backward on an array of its own; true if all is right.
 inline bool ComputesRightly(int64_t elements, float slope, const leakyrelu_executor* executor) {
@@ -45,7 +45,7 @@ inline bool ComputesRightlyConcurrently(const leakyrelu_executor* executor) {
     callers.emplace_back([&right, i, executor] {
       right[i] = 1;
       for (int round = 0; round < 3; ++round) {
-        right[i] &= ComputesRightly(kLarge / 4, 0.5f * static_cast<float>(i + 1), executor);
+        right[i] &= ComputesRightly(kLarge / 2, 0.5f * static_cast<float>(i + 1), executor);
         right[i] &= ComputesRightly(100, 0.25f, executor);
       }
     });

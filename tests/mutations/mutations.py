@@ -726,6 +726,18 @@ THREADS = [
         "",
     ),
     threads(
+        "threads-woken-for-little",
+        "short calls wake threads that sleep",
+        "held_up_.IsOn(start) || (!wakes && ",
+        "held_up_.IsOn(start) || (false && ",
+    ),
+    threads(
+        "threads-never-for-little",
+        "short calls go alone even right after another",
+        "(!wakes && start.time_since_epoch() > awake_until_.load(std::memory_order_relaxed))",
+        "!wakes",
+    ),
+    threads(
         "threads-forked",
         "a child of fork() keeps its parent's pool",
         "AtForkInChild([] { pool.store(nullptr, std::memory_order_relaxed); })",

@@ -1,5 +1,7 @@
 """What the PyTorch tests share: dtypes, special values, slopes, equality of bits, the fused operation's definition."""
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -74,5 +76,9 @@ def four_operations(
     v = F.leaky_relu(v, negative_slope)
     v = v * scale
     if clamp is not None:
-        v = torch.clamp(v, -clamp, clamp)
+        limited = torch.clamp(v, -clamp, clamp)
+        # The gradient of clamp at the bound itself is 1 until torch 2.13, as here, and 0 from 2.14 on. An infinite
+        # clamp is torch's own in `fused_leaky_relu` too.
+        is_defined = v.requires_grad and math.isfinite(clamp)
+        v = torch.where((v >= -clamp) & (v <= clamp), v, limited.detach()) if is_defined else limited
     return v.to(input.dtype)

@@ -107,6 +107,7 @@ def test_odd_clamps(clamp: float) -> None:
     x = numbers((500,), torch.float32).requires_grad_()
     y, expected = fused_leaky_relu(x, None, clamp=clamp), four_operations(x, None, clamp=clamp)
     assert_same(y.detach(), expected.detach())
+    assert_same(y.detach(), four_operations(x.detach(), None, clamp=clamp))
     dy = numbers((500,), torch.float32, seed=1)
     assert_same(*(torch.autograd.grad(result, x, dy)[0] for result in (y, expected)))
 
