@@ -106,13 +106,13 @@ class Pool {
   void Execute(Split split, leakyrelu_task task, void* work) {
     const auto [threads, tasks, wakes] = split;
     const Clock::time_point start = Clock::now();
-    const bool goes_alone =
-        held_up_.IsOn(start) || (!wakes && start.time_since_epoch() > awake_until_.load(std::memory_order_relaxed));
+    const bool goes_alone = held_up_.IsOn(start) ||
+                            (!wakes && start.time_since_epoch() - last_end_.load(std::memory_order_relaxed) > kSpin);
     Call* const call = goes_alone ? nullptr : FreeCall();
     if (call == nullptr || !HasWorkers(threads - 1, start)) {
       if (call != nullptr) call->is_used.store(false, std::memory_order_release);
       for (int64_t i = 0; i < tasks; ++i) task(work, i);
-      StayAwake();
+      last_end_.store(Clock::now().time_since_epoch(), std::memory_order_relaxed);
       return;
     }
     call->task = task;
@@ -132,19 +132,18 @@ class Pool {
       return true;
     };
     for (; Step(call, &state, take_front); ++own) task(work, state.front - 1);
+    Clock::time_point end = Clock::now();
     if (state.inside > 0) {
-      const Clock::time_point own_end = Clock::now();
+      const Clock::duration alone = (end - own_start) * tasks / own;
       WaitForWorkers(call);
-      held_up_.Note(start, Clock::now(), (own_end - own_start) * tasks / own);
+      end = Clock::now();
+      held_up_.Note(start, end, alone);
     }
     call->is_used.store(false, std::memory_order_release);
-    StayAwake();
+    last_end_.store(end.time_since_epoch(), std::memory_order_relaxed);
   }
 
  private:
-  // A call ends.
-  void StayAwake() { awake_until_.store((Clock::now() + kSpin).time_since_epoch(), std::memory_order_relaxed); }
-
   Call* FreeCall() {
     for (Call& call : calls_) {
       if (!call.is_used.load(std::memory_order_relaxed) && !call.is_used.exchange(true, std::memory_order_acquire)) {
@@ -219,7 +218,7 @@ class Pool {
   std::atomic<int32_t> workers_{0};
   HeldUp held_up_;
   std::atomic<Clock::duration> refused_until_;
-  std::atomic<Clock::duration> awake_until_;  // a call that comes by then comes right after another
+  std::atomic<Clock::duration> last_end_;  // of a call
   Call calls_[kCalls];
 };
 

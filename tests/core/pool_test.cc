@@ -48,15 +48,17 @@ bool DoesEachOnce(leakyrelu::Split split) {
 }
 
 // Whether some other thread does a task of a call whose caller waits for that in its own first task.
-bool HasHelp() {
+bool HasHelpIn(leakyrelu::Split split) {
   const std::thread::id caller = std::this_thread::get_id();
   std::atomic<bool> is_helped{false};
-  ParallelFor({2, 2}, [&](int64_t) {
+  ParallelFor(split, [&](int64_t) {
     if (std::this_thread::get_id() != caller) is_helped = true;
     WaitFor([&] { return is_helped.load(); }, kTurn);
   });
   return is_helped;
 }
+
+bool HasHelp() { return HasHelpIn({2, 2}); }
 
 TEST(PoolTest, DoesEachTaskOnce) {
   for (int64_t threads = 2; threads <= kThreads; ++threads) {
@@ -160,19 +162,11 @@ TEST(PoolTest, HeldUpCallerGoesWithoutHelpForAWhile) {
 }
 
 TEST(PoolTest, ShortCallsWakeNobodyUnlessTheyFollowEachOther) {
-  const std::thread::id caller = std::this_thread::get_id();
-  const auto has_help = [caller](int64_t tasks) {
-    std::atomic<bool> has_worker{false};
-    ParallelFor({kThreads, tasks, false}, [&](int64_t) {
-      if (std::this_thread::get_id() != caller) has_worker = true;
-      std::this_thread::sleep_for(std::chrono::microseconds(10));
-    });
-    return has_worker.load();
-  };
+  const auto short_call_has_help = [] { return HasHelpIn({2, 2, false}); };
   ASSERT_TRUE(WaitFor(HasHelp));
   std::this_thread::sleep_for(kTurn);
-  EXPECT_FALSE(has_help(4));
-  EXPECT_TRUE(WaitFor([&] { return has_help(1000) || has_help(1000); }));
+  EXPECT_FALSE(short_call_has_help());
+  EXPECT_TRUE(WaitFor([&] { return short_call_has_help() || short_call_has_help(); }));
 }
 
 // Calls one after the other, at times that are made up.

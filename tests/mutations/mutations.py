@@ -722,19 +722,19 @@ THREADS = [
     threads(
         "threads-held-up-forgotten",
         "that its workers have held a call up is not noted",
-        "      held_up_.Note(start, Clock::now(), (own_end - own_start) * tasks / own);\n",
+        "      held_up_.Note(start, end, alone);\n",
         "",
     ),
     threads(
         "threads-woken-for-little",
         "short calls wake threads that sleep",
-        "held_up_.IsOn(start) || (!wakes && ",
-        "held_up_.IsOn(start) || (false && ",
+        "(!wakes && ",
+        "(false && ",
     ),
     threads(
         "threads-never-for-little",
         "short calls go alone even right after another",
-        "(!wakes && start.time_since_epoch() > awake_until_.load(std::memory_order_relaxed))",
+        "(!wakes && start.time_since_epoch() - last_end_.load(std::memory_order_relaxed) > kSpin)",
         "!wakes",
     ),
     threads(
