@@ -7,28 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def composed(
+def checked(
     input: Tensor,
     bias: Optional[Tensor],  # noqa: UP045 (TorchScript reads it)
-    negative_slope: Optional[float],  # noqa: UP045
-    scale: float,
     clamp: Optional[float],  # noqa: UP045
     dim: int,
-) -> Tensor:
-    """See `leakyrelu.torch.fused_leaky_relu`; without a slope ReLU in LeakyReLU's place."""
-    narrow = input.dtype == torch.float16 or input.dtype == torch.bfloat16
-    v = input.float() if narrow else input
-    if bias is not None:
-        shape = [1] * input.dim()
-        shape[dim] = -1
-        v = v + bias.to(input.dtype).to(v.dtype).reshape(shape)
-    v = (F.relu(v) if negative_slope is None else F.leaky_relu(v, negative_slope)) * scale
-    if clamp is not None:
-        v = v.clamp(-clamp, clamp)
-    return v.to(input.dtype)
-
-
-def checked(input: Tensor, bias: Tensor | None, clamp: float | None, dim: int) -> tuple[Tensor | None, int]:
+) -> tuple[Optional[Tensor], int]:  # noqa: UP045
     """The bias in the input's dtype, and its dim from 0 on. Raises for what bindings/torch/fused.cc refuses too."""
     if not input.is_floating_point():
         raise RuntimeError(f"fused_leaky_relu: input must be of a floating-point dtype, not {input.dtype}")
@@ -42,7 +26,7 @@ def checked(input: Tensor, bias: Tensor | None, clamp: float | None, dim: int) -
             raise IndexError(
                 f"Dimension out of range (expected to be in range of [{-dims}, {dims - 1}], but got {dim})"
             )
-        dim %= dims
+        dim = dim % dims  # and not %=, which is a float to TorchScript
         length = input.size(dim)
         if bias.dim() != 1 or len(bias) != length:
             raise RuntimeError(
@@ -55,3 +39,39 @@ def checked(input: Tensor, bias: Tensor | None, clamp: float | None, dim: int) -
             )
         bias = bias.to(input.dtype)
     return bias, dim
+
+
+def unclamped(
+    input: Tensor,
+    bias: Optional[Tensor],  # noqa: UP045
+    negative_slope: Optional[float],  # noqa: UP045
+    scale: float,
+    dim: int,
+) -> Tensor:
+    """`composed` without its clamp, of what is checked; float16 and bfloat16 give float32."""
+    v = widened(input)
+    if bias is not None:
+        shape = [1] * input.dim()
+        shape[dim] = -1
+        v = v + widened(bias).reshape(shape)
+    return (F.relu(v) if negative_slope is None else F.leaky_relu(v, negative_slope)) * scale
+
+
+def widened(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype == torch.float16 or tensor.dtype == torch.bfloat16 else tensor
+
+
+def composed(
+    input: Tensor,
+    bias: Optional[Tensor],  # noqa: UP045
+    negative_slope: Optional[float],  # noqa: UP045
+    scale: float,
+    clamp: Optional[float],  # noqa: UP045
+    dim: int,
+) -> Tensor:
+    """See `leakyrelu.torch.fused_leaky_relu`; without a slope ReLU in LeakyReLU's place. Checks what `checked` does."""
+    bias, dim = checked(input, bias, clamp, dim)
+    v = unclamped(input, bias, negative_slope, scale, dim)
+    if clamp is not None:
+        v = v.clamp(-clamp, clamp)
+    return v.to(input.dtype)

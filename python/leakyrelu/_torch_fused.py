@@ -11,7 +11,8 @@ from typing import Optional
 import torch
 from torch import Tensor, nn
 
-from leakyrelu._torch_composed import checked, composed
+from leakyrelu import _torch_traced
+from leakyrelu._torch_composed import composed
 
 _fused = torch.ops.leakyrelu.fused_leaky_relu
 _is_compiling = torch.compiler.is_compiling
@@ -47,8 +48,7 @@ def fused_leaky_relu(
         IndexError: `input` has no such `dim`.
     """
     if _is_compiling():
-        bias, dim = checked(input, bias, clamp, dim)
-        return composed(input, bias, negative_slope, scale, clamp, dim)
+        return _torch_traced.fused(input, bias, negative_slope, scale, clamp, dim)
     result: Tensor = _fused(input, bias, negative_slope, scale, clamp, dim)
     return result
 
@@ -139,7 +139,6 @@ def bias_act(
     scale = _GAINS[act] if gain is None else gain
     limit = None if clamp is None or clamp < 0 else clamp
     if act == "relu":
-        b, dim = checked(x, b, limit, dim)
         return composed(x, b, None, scale, limit, dim)
     slope = 1.0 if act == "linear" else 0.2 if alpha is None else alpha
     return fused_leaky_relu(x, b, slope, scale, clamp=limit, dim=dim)

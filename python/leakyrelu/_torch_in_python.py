@@ -16,7 +16,7 @@ from torch import Tensor
 from torch._C import DispatchKey, DispatchKeySet
 
 from leakyrelu import _core
-from leakyrelu._torch_composed import checked, composed
+from leakyrelu._torch_composed import checked, composed, widened
 
 HAS_CUDA = False
 
@@ -250,9 +250,9 @@ class FusedLeakyReLU(torch.autograd.Function):
     def forward(
         ctx: Any, input: Tensor, bias: Tensor | None, slope: float, scale: float, clamp: float | None, dim: int
     ) -> Tensor:
-        t = _widened(input)
+        t = widened(input)
         if bias is not None:
-            t = t + _along(_widened(bias), t, dim)
+            t = t + _along(widened(bias), t, dim)
         order = _memory_order(t)
         v, mask = _forward(slope, order, False, t)
         v = v * scale
@@ -268,7 +268,7 @@ class FusedLeakyReLU(torch.autograd.Function):
         mask, within = ctx.saved_tensors
         if grad is None:
             return None, None, None, None, None, None
-        h = _widened(grad)
+        h = widened(grad)
         if within is not None:
             h = torch.where(_unpacked(within, grad, ctx.order), h, torch.zeros((), dtype=h.dtype))
         dx = _backward(h * ctx.scale, mask, ctx.slope, ctx.order).to(grad.dtype)
@@ -279,10 +279,6 @@ class FusedLeakyReLU(torch.autograd.Function):
 
 _apply_fused: Callable[..., Tensor] = FusedLeakyReLU.apply
 FusedLeakyReluBackward: type = FusedLeakyReLU._backward_cls
-
-
-def _widened(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def _along(bias: Tensor, tensor: Tensor, dim: int) -> Tensor:

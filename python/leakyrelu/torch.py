@@ -20,11 +20,11 @@ from typing import Any, TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
 from leakyrelu import _torch_modules
 from leakyrelu._saved_bytes import SavedBytes, compared
+from leakyrelu._torch_traced import keeps_result
 
 __all__ = [
     "FusedLeakyReLU",
@@ -69,7 +69,6 @@ Model = TypeVar("Model", bound=nn.Module)
 
 _log = logging.getLogger(__name__)
 _is_dynamo_compiling = torch.compiler.is_dynamo_compiling
-_is_exporting = getattr(torch.compiler, "is_exporting", _is_dynamo_compiling)  # torch 2.7 and newer can tell
 _original, _original_ = F.leaky_relu, F.leaky_relu_
 
 
@@ -278,16 +277,7 @@ def _traced(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) 
     anyway, so nothing is kept besides, where torch would keep a byte per element. torch does so in place; here that is
     in place in a copy, which the compiler removes.
     """
-    if (
-        not inplace
-        and type(input) in (Tensor, nn.Parameter)
-        and input.requires_grad
-        and torch.is_grad_enabled()
-        and not _is_exporting()
-        and all(type(mode) is DeviceContext for mode in _get_current_function_mode_stack())  # type: ignore[no-untyped-call]
-        and isinstance(negative_slope, int | float)
-        and negative_slope >= 0
-    ):
+    if not inplace and keeps_result(negative_slope, input):
         return _original(input.clone(), negative_slope, True)
     return _fallback(input, negative_slope, inplace)
 

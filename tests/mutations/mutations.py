@@ -1044,6 +1044,46 @@ TORCH_FUSED = [
     ),
 ]
 
+traced = of("python/leakyrelu/_torch_traced.py", "tests/torch/test_compiled_bytes.py")
+TRACED = [
+    traced(
+        "traced-small-scale",
+        "a scale that makes 0 of what is greater: the result does not tell the sign",
+        "and 1 <= scale < math.inf",
+        "and 0 <= scale < math.inf",
+    ),
+    traced(
+        "traced-infinite-slope",
+        "what a clamp has stopped is taken times infinity",
+        "and negative_slope < math.inf",
+        "and negative_slope <= math.inf",
+    ),
+    traced(
+        "traced-dual",
+        "a tensor with a tangent goes to a function that knows of none",
+        "        and forward_ad._current_level < 0\n",
+        "",
+    ),
+    traced(
+        "traced-transforms",
+        "a functional transform sees a function of our own",
+        "        and not torch._C._are_functorch_transforms_active()\n",
+        "",
+    ),
+    traced(
+        "traced-once",
+        "the gradient has no history of its own",
+        "with torch.enable_grad():",
+        "with torch.no_grad():",
+    ),
+    traced(
+        "traced-exclusive-bound",
+        "what is exactly at the clamp's bound is stopped",
+        "within.append((v >= -clamp) & (v <= clamp))",
+        "within.append((v > -clamp) & (v < clamp))",
+    ),
+]
+
 TORCH_COMPUTE = [
     of("bindings/torch/compute.cc", "tests/torch/test_workers.py")(
         "torch-forked",
@@ -1104,7 +1144,7 @@ DROP_IN = [
         "if not any(key in others for others in _patches):",
         "if key in _before:",
     ),
-    of("python/leakyrelu/torch.py", "tests/torch/test_compilers.py")(
+    of("python/leakyrelu/_torch_traced.py", "tests/torch/test_compilers.py")(
         "traced-negative-slope",
         "torch.compile traces the operator whose backward sees the result for negative slopes too",
         "        and negative_slope >= 0\n",
@@ -1153,6 +1193,7 @@ MUTATIONS = [
     *MODULE,
     *NODE,
     *TORCH_FUSED,
+    *TRACED,
     *TORCH_COMPUTE,
     *FILES,
     *DROP_IN,

@@ -79,6 +79,6 @@ def four_operations(
         limited = torch.clamp(v, -clamp, clamp)
         # The gradient of clamp at the bound itself is 1 until torch 2.13, as here, and 0 from 2.14 on. An infinite
         # clamp is torch's own in `fused_leaky_relu` too.
-        is_defined = v.requires_grad and math.isfinite(clamp)
+        is_defined = v.requires_grad and clamp < math.inf
         v = torch.where((v >= -clamp) & (v <= clamp), v, limited.detach()) if is_defined else limited
     return v.to(input.dtype)

@@ -423,6 +423,9 @@ def test_compiled_calls_are_checked(fresh_compiler: None, error: type[Exception]
     with pytest.raises(error) as compiled:
         torch.compile(lambda x: fused_leaky_relu(x, **arguments), backend="aot_eager")(x)
     assert str(compiled.value) == str(eager.value)
+    with pytest.raises(torch.jit.Error) as scripted:
+        torch.jit.script(fused_leaky_relu)(x, **arguments)
+    assert f"builtins.{error.__name__}: {eager.value}".replace("-1.0", "-1.") in str(scripted.value)  # TorchScript's 1.
 
 
 def test_inductor(fresh_compiler: None) -> None:
