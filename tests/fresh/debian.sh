@@ -11,20 +11,6 @@ root=${2-} # set where this script has called itself
 # shellcheck source=tests/fresh/bare.sh
 source tests/fresh/bare.sh
 
-# pip's settings, from files and environment, as PIP_NAME=VALUE; what is from the environment comes last and wins.
-pip_settings() {
-  local name value
-  python3 -m pip config list | sort -r | sed -n "s/^[^.]*\.\([a-z-]*\)='\(.*\)'$/\1 \2/p" | while read -r name value; do
-    name=${name//-/_}
-    echo "PIP_${name^^}=${value//\\n/ }"
-  done
-}
-
-# The files and folders of this machine that they name; of an index's the folder above, which has the packages.
-pip_paths() {
-  pip_settings | sed 's/^[^=]*=//' | tr ' ' '\n' | sed -n 's/^file:\(.*\)\/[^/]\+\/*$/\1/; s/^\/\+/\//p' | sort -u
-}
-
 # as USER COMMAND...: in the clone.
 as() {
   in_debian env -i HOME="$(in_debian sh -c "echo ~$1")" "${environment[@]}" \
@@ -32,17 +18,8 @@ as() {
 }
 
 make_debian() {
-  local path
   make_bare_debian "$suite"
-  for path in $(pip_paths); do
-    if [[ -d $path ]]; then
-      mkdir -p "$root$path"
-      mount --bind -o ro "$path" "$root$path"
-    elif [[ -f $path ]]; then
-      mkdir -p "$root$(dirname "$path")"
-      cp "$path" "$root$path"
-    fi
-  done
+  bring_pip_paths
   in_debian useradd --create-home newcomer
   git clone --quiet --depth 1 "file://$PWD" "$root/home/newcomer/leakyrelu"
   in_debian chown -R newcomer: /home/newcomer
