@@ -101,8 +101,9 @@ struct Fused {
     constexpr Lane<Math> kLane;
     Unit<Storage> bias;
     if (biases.first == nullptr) {
+      const Storage none = Format::Narrow(Math(-0.0));  // changes no number
       LEAKYRELU_UNROLL
-      for (uint32_t i = 0; i < kUnit; ++i) bias.v[i] = Format::Narrow(Math(-0.0));  // which changes no number
+      for (uint32_t i = 0; i < kUnit; ++i) bias.v[i] = none;
     } else if (count > 0) {
       biases.Load(first, count, &bias);
     }

@@ -30,17 +30,24 @@ struct Float8Lanes {
   static HWY_INLINE V Select(M mask, V a, V b) { return hn::IfThenElse(mask, a, b); }
 
   using Wide = FloatLanes<float>;
-  static HWY_INLINE Wide::V LoadWide(const int8_t* from) {
-    const Wide::D d;
-    HWY_ALIGN float numbers[hn::MaxLanes(d)];
-    for (size_t i = 0; i < hn::Lanes(d); ++i) numbers[i] = Widen(from[i]);
-    return hn::Load(d, numbers);
-  }
-  static HWY_INLINE void StoreWide(Wide::V v, int8_t* to) {
-    const Wide::D d;
-    HWY_ALIGN float numbers[hn::MaxLanes(d)];
-    hn::Store(v, d, numbers);
-    for (size_t i = 0; i < hn::Lanes(d); ++i) to[i] = Narrow(numbers[i]);
+  using StepD = hn::Rebind<int8_t, Wide::D>;
+  using MaskD = Wide::D;
+  template <class F>
+  static HWY_INLINE hn::Vec<StepD> InWide(hn::Vec<StepD> x, hn::Vec<StepD> bias, Wide::M* positive, Wide::M* within,
+                                          F f) {
+    const StepD step;
+    const Wide::D wide;
+    HWY_ALIGN int8_t numbers[2][hn::MaxLanes(D())];
+    HWY_ALIGN float wide_numbers[2][hn::MaxLanes(wide)];
+    hn::Store(x, step, numbers[0]);
+    hn::Store(bias, step, numbers[1]);
+    for (int k = 0; k < 2; ++k) {
+      for (size_t i = 0; i < hn::Lanes(wide); ++i) wide_numbers[k][i] = Widen(numbers[k][i]);
+    }
+    const auto v = f(hn::Load(wide, wide_numbers[0]), hn::Load(wide, wide_numbers[1]), positive, within);
+    hn::Store(v, wide, wide_numbers[0]);
+    for (size_t i = 0; i < hn::Lanes(wide); ++i) numbers[0][i] = Narrow(wide_numbers[0][i]);
+    return hn::Load(step, numbers[0]);
   }
 
  private:
