@@ -130,3 +130,16 @@ def test_without_apt_what_is_missing_is_listed(tmp_path: Path) -> None:
         "  CMake 3.25 or newer (in Debian cmake, in Fedora cmake, in Homebrew cmake)",
         "  Ninja (in Debian ninja-build, in Fedora ninja-build, in Homebrew ninja)",
     ]
+
+
+def test_a_failed_step_ends_all_or_is_named_at_the_end(tmp_path: Path) -> None:
+    (tmp_path / "requirements").symlink_to(ROOT / "requirements")
+    functions, end, _ = (ROOT / "dev").read_text().partition("\narguments=()\n")
+    assert end
+    steps = 'fails() { false; echo behind; }\nstep First fails\nstep Second echo done\necho "failed: ${failed[*]}"\n'
+    said = {}
+    for goes_on in ("", "yes"):
+        script(tmp_path / "dev", f"{functions}\ngoes_on={goes_on}\n{steps}")
+        result = subprocess.run([tmp_path / "dev"], capture_output=True, text=True)
+        said[goes_on] = result.returncode, [line for line in result.stdout.splitlines() if line and line[0] != "="]
+    assert said == {"": (1, []), "yes": (0, ["done", "failed: First"])}
