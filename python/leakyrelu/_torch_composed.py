@@ -49,12 +49,17 @@ def unclamped(
     dim: int,
 ) -> Tensor:
     """`composed` without its clamp, of what is checked; float16 and bfloat16 give float32."""
+    v = biased(input, bias, dim)
+    return (F.relu(v) if negative_slope is None else F.leaky_relu(v, negative_slope)) * scale
+
+
+def biased(input: Tensor, bias: Optional[Tensor], dim: int) -> Tensor:  # noqa: UP045
     v = widened(input)
     if bias is not None:
         shape = [1] * input.dim()
         shape[dim] = -1
         v = v + widened(bias).reshape(shape)
-    return (F.relu(v) if negative_slope is None else F.leaky_relu(v, negative_slope)) * scale
+    return v
 
 
 def widened(tensor: Tensor) -> Tensor:
@@ -75,3 +80,9 @@ def composed(
     if clamp is not None:
         v = v.clamp(-clamp, clamp)
     return v.to(input.dtype)
+
+
+def sum_of_bias(gradient: Tensor, dim: int) -> Tensor:
+    """The bias's gradient: the input's, summed over all dims but the bias's own."""
+    others = [i for i in range(gradient.dim()) if i != dim]
+    return gradient.sum(others) if others else gradient

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch._C import DispatchKey, DispatchKeySet
 
 from leakyrelu import _core
-from leakyrelu._torch_composed import checked, composed, widened
+from leakyrelu._torch_composed import biased, checked, composed, sum_of_bias, widened
 
 HAS_CUDA = False
 
@@ -250,9 +250,7 @@ class FusedLeakyReLU(torch.autograd.Function):
     def forward(
         ctx: Any, input: Tensor, bias: Tensor | None, slope: float, scale: float, clamp: float | None, dim: int
     ) -> Tensor:
-        t = widened(input)
-        if bias is not None:
-            t = t + _along(widened(bias), t, dim)
+        t = biased(input, bias, dim)
         order = _memory_order(t)
         v, mask = _forward(slope, order, False, t)
         v = v * scale
@@ -272,17 +270,12 @@ class FusedLeakyReLU(torch.autograd.Function):
         if within is not None:
             h = torch.where(_unpacked(within, grad, ctx.order), h, torch.zeros((), dtype=h.dtype))
         dx = _backward(h * ctx.scale, mask, ctx.slope, ctx.order).to(grad.dtype)
-        others = [i for i in range(dx.dim()) if i != ctx.dim]
-        db = None if ctx.dim is None or not ctx.needs_input_grad[1] else dx.sum(others) if others else dx
+        db = None if ctx.dim is None or not ctx.needs_input_grad[1] else sum_of_bias(dx, ctx.dim)
         return dx if ctx.needs_input_grad[0] else None, db, None, None, None, None
 
 
 _apply_fused: Callable[..., Tensor] = FusedLeakyReLU.apply
 FusedLeakyReluBackward: type = FusedLeakyReLU._backward_cls
-
-
-def _along(bias: Tensor, tensor: Tensor, dim: int) -> Tensor:
-    return bias.reshape([-1 if i == dim else 1 for i in range(tensor.dim())])
 
 
 def _packed(bits: Tensor) -> Tensor:

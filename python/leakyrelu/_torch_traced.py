@@ -9,7 +9,7 @@ from torch.autograd import forward_ad
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
-from leakyrelu._torch_composed import checked, composed, unclamped, widened
+from leakyrelu._torch_composed import checked, composed, sum_of_bias, unclamped, widened
 
 _is_dynamo_compiling = torch.compiler.is_dynamo_compiling
 _is_exporting = getattr(torch.compiler, "is_exporting", _is_dynamo_compiling)  # torch 2.7 and newer can tell
@@ -81,6 +81,5 @@ class _Fused(torch.autograd.Function):
                 h = torch.where(inside, h, 0.0)
             h = h * ctx.scale
             h = torch.where(output > 0, h, h * ctx.negative_slope)
-            others = [i for i in range(h.dim()) if i != ctx.dim]
-            of_bias = (h.sum(others) if others else h).to(grad.dtype) if ctx.needs_input_grad[1] else None
+            of_bias = sum_of_bias(h, ctx.dim).to(grad.dtype) if ctx.needs_input_grad[1] else None
             return h.to(grad.dtype), of_bias, None, None, None, None
